@@ -1,0 +1,1 @@
+"""The layers of a Transformer: one file each, a dataclass of parameters and two pure functions."""

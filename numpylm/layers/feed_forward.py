@@ -1,0 +1,54 @@
+"""§3.1 step 5: the position-wise feed-forward network, FFN(x) = act(x W₁ + b₁) W₂ + b₂.
+
+The same two matrices at each position; d_ff is usually 4 · d_model. Two thirds of a block's
+weights are here. Source: Vaswani et al. 2017, §3.3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from numpylm.layers.activations import ACTIVATIONS
+from numpylm.layers.linear import Linear, linear_backward, linear_forward, linear_init
+from numpylm.parameters import Array
+
+
+@dataclass
+class FeedForward:
+    hidden: Linear  # (D, d_ff)
+    output: Linear  # (d_ff, D)
+
+
+def feed_forward_init(
+    rng: np.random.Generator, d_model: int, d_ff: int, *, std_output: float, bias: bool = True
+) -> FeedForward:
+    """Both matrices normal; the second, which writes to the residual stream, with std_output."""
+    return FeedForward(
+        linear_init(rng, d_model, d_ff, bias=bias),
+        linear_init(rng, d_ff, d_model, std=std_output, bias=bias),
+    )
+
+
+def feed_forward_forward(p: FeedForward, x: Array, *, activation: str) -> tuple[Array, tuple]:
+    """y = act(x W₁ + b₁) W₂ + b₂; x (..., D) -> y (..., D).
+
+    Raises ``ValueError`` for an activation other than "relu" or "gelu".
+    """
+    if activation not in ACTIVATIONS:
+        raise ValueError(f"activation {activation!r} is none of {sorted(ACTIVATIONS)}")
+    activate, _ = ACTIVATIONS[activation]
+    hidden, c_hidden = linear_forward(p.hidden, x)
+    active, c_active = activate(hidden)
+    y, c_output = linear_forward(p.output, active)
+    return y, (activation, c_hidden, c_active, c_output)
+
+
+def feed_forward_backward(p: FeedForward, dp: FeedForward, dy: Array, cache: tuple) -> Array:
+    """The forward read upwards; returns dx."""
+    activation, c_hidden, c_active, c_output = cache
+    _, activate_backward = ACTIVATIONS[activation]
+    dactive = linear_backward(p.output, dp.output, dy, c_output)
+    dhidden = activate_backward(dactive, c_active)
+    return linear_backward(p.hidden, dp.hidden, dhidden, c_hidden)

@@ -1,0 +1,124 @@
+"""§4.2 Multi-head attention: n_heads small attentions side by side instead of one large one.
+
+    Q = X W_Q,  K = M W_K,  V = M W_V         (B, T, D) each; M = X for self-attention
+    head_h = Attention(Q_h, K_h, V_h)         on columns h·d_head … (h+1)·d_head, d_head = D / H
+    Y = Concat(head_1, …, head_H) W_O
+
+Cross-attention is the same with keys and values from another sequence M, the encoder's memory.
+
+Source: Vaswani et al. 2017, arXiv:1706.03762, §3.2.2–3.2.3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from numpylm.layers.attention import AttentionCache, attention_backward, attention_forward
+from numpylm.layers.linear import Linear, linear_backward, linear_forward, linear_init
+from numpylm.parameters import Array
+
+
+@dataclass
+class MultiHeadAttention:
+    query: Linear  # (D, D), W_Q: the H matrices of the heads side by side
+    key: Linear  # (D, D), W_K
+    value: Linear  # (D, D), W_V
+    output: Linear  # (D, D), W_O
+
+
+class MultiHeadCache(NamedTuple):
+    query: Array
+    key: Array
+    value: Array
+    attention: AttentionCache  # .weights (B, H, T, S)
+    output: Array
+    cross: bool
+
+
+def multi_head_init(
+    rng: np.random.Generator, d_model: int, *, std_output: float, bias: bool = True
+) -> MultiHeadAttention:
+    """All matrices normal; W_O, which writes to the residual stream, with std_output."""
+    q, k, v = (linear_init(rng, d_model, d_model, bias=bias) for _ in range(3))
+    return MultiHeadAttention(
+        q, k, v, linear_init(rng, d_model, d_model, std=std_output, bias=bias)
+    )
+
+
+def multi_head_forward(
+    p: MultiHeadAttention,
+    x: Array,
+    memory: Array | None = None,
+    *,
+    n_heads: int,
+    causal: bool = False,
+    mask: Array | None = None,
+    dropout: float = 0.0,
+    rng: np.random.Generator | None = None,
+) -> tuple[Array, MultiHeadCache]:
+    """Self-attention of x, or cross-attention of x to memory; (B, T, D) -> (B, T, D).
+
+    memory: (B, S, D), or None for self-attention. mask: booleans, True = may attend; (B, S) hides
+    keys (padding), (B, T, S) hides pairs; it adds to ``causal``. Raises ``ValueError`` if D is
+    not divisible by n_heads or the mask does not fit.
+    """
+    q, c_query = linear_forward(p.query, x)
+    source = x if memory is None else memory
+    k, c_key = linear_forward(p.key, source)
+    v, c_value = linear_forward(p.value, source)
+    heads, c_attention = attention_forward(
+        split_heads(q, n_heads),
+        split_heads(k, n_heads),
+        split_heads(v, n_heads),
+        causal=causal,
+        mask=None if mask is None else _mask_per_head(mask, *x.shape[:2], source.shape[1]),
+        dropout=dropout,
+        rng=rng,
+    )
+    y, c_output = linear_forward(p.output, merge_heads(heads))
+    cross = memory is not None
+    return y, MultiHeadCache(c_query, c_key, c_value, c_attention, c_output, cross)
+
+
+def multi_head_backward(
+    p: MultiHeadAttention, dp: MultiHeadAttention, dy: Array, cache: MultiHeadCache
+) -> Array | tuple[Array, Array]:
+    """The forward read upwards; returns dx, or (dx, dmemory) for cross-attention.
+
+    In self-attention x is used three times, so its gradient is the sum of three.
+    """
+    n_heads = cache.attention.q.shape[1]
+    dheads = split_heads(linear_backward(p.output, dp.output, dy, cache.output), n_heads)
+    dq, dk, dv = (merge_heads(d) for d in attention_backward(dheads, cache.attention))
+    dmemory = linear_backward(p.key, dp.key, dk, cache.key)
+    dmemory += linear_backward(p.value, dp.value, dv, cache.value)
+    dx = linear_backward(p.query, dp.query, dq, cache.query)
+    return (dx, dmemory) if cache.cross else dx + dmemory
+
+
+def split_heads(x: Array, n_heads: int) -> Array:
+    """(B, T, D) -> (B, H, T, D / H), a view. Raises ``ValueError`` if H does not divide D."""
+    batch, length, d_model = x.shape
+    if n_heads < 1 or d_model % n_heads:
+        raise ValueError(f"d_model {d_model} is not divisible by n_heads {n_heads}")
+    return x.reshape(batch, length, n_heads, d_model // n_heads).swapaxes(1, 2)
+
+
+def merge_heads(x: Array) -> Array:
+    """(B, H, T, d_head) -> (B, T, H · d_head)."""
+    batch, n_heads, length, d_head = x.shape
+    return x.swapaxes(1, 2).reshape(batch, length, n_heads * d_head)
+
+
+def _mask_per_head(mask: Array, batch: int, n_queries: int, n_keys: int) -> Array:
+    if mask.shape == (batch, n_keys):
+        return mask[:, None, None, :]
+    if mask.shape == (batch, n_queries, n_keys):
+        return mask[:, None]
+    raise ValueError(
+        f"a mask of shape {mask.shape} is neither (B, S) = {(batch, n_keys)} "
+        f"nor (B, T, S) = {(batch, n_queries, n_keys)}"
+    )

@@ -1,0 +1,87 @@
+"""§4.3 Positional encoding: attention sees a set; a position is added to each embedding.
+
+Sinusoidal (Vaswani et al. 2017, §3.5), for position t and the pair of columns 2i, 2i + 1:
+
+    PE[t, 2i]     = sin(t / 10000^(2i / D))
+    PE[t, 2i + 1] = cos(t / 10000^(2i / D))
+
+Both columns of a pair share one frequency: the exponent counts pairs (2i), not columns. An odd D
+ends with a sine that has no cosine.
+
+Learned (Gehring et al. 2017; GPT, BERT): a table of free parameters, a row for each position.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from numpylm.parameters import Array
+
+
+@dataclass
+class LearnedPositions:
+    weight: Array  # (context, D)
+
+
+def sinusoidal_encoding(length: int, d_model: int, dtype: DTypeLike = np.float64) -> Array:
+    """The table PE (length, d_model) of sines and cosines. Read-only: calls share it.
+
+    Raises ``ValueError`` for sizes below 1.
+    """
+    if length < 1 or d_model < 1:
+        raise ValueError(f"length {length} and d_model {d_model} must be at least 1")
+    return _sinusoidal_table(length, d_model, np.dtype(dtype).str)
+
+
+@lru_cache(maxsize=16)
+def _sinusoidal_table(length: int, d_model: int, dtype: str) -> Array:
+    t = np.arange(length, dtype=np.float64)[:, None]
+    pair = np.arange(0, d_model, 2) / d_model  # 2i / D
+    angle = t / 10000.0**pair  # (length, ⌈D / 2⌉)
+    table = np.empty((length, d_model))
+    table[:, 0::2] = np.sin(angle)
+    table[:, 1::2] = np.cos(angle[:, : d_model // 2])
+    table = table.astype(dtype)
+    table.flags.writeable = False
+    return table
+
+
+def sinusoidal_positions_forward(x: Array) -> tuple[Array, None]:
+    """y[..., t, :] = x[..., t, :] + PE[t]; x (..., T, D)."""
+    return x + sinusoidal_encoding(x.shape[-2], x.shape[-1], x.dtype), None
+
+
+def sinusoidal_positions_backward(dy: Array, cache: None) -> Array:
+    """A constant was added: dx = dy."""
+    return dy
+
+
+def learned_positions_init(
+    rng: np.random.Generator, context: int, d_model: int, *, std: float = 0.02
+) -> LearnedPositions:
+    """Rows from N(0, std²); float32."""
+    return LearnedPositions((std * rng.standard_normal((context, d_model))).astype(np.float32))
+
+
+def learned_positions_forward(p: LearnedPositions, x: Array) -> tuple[Array, int]:
+    """y[..., t, :] = x[..., t, :] + W[t]; x (..., T, D) with T ≤ context.
+
+    Raises ``ValueError`` for a sequence longer than the table.
+    """
+    context, length = p.weight.shape[0], x.shape[-2]
+    if length > context:
+        raise ValueError(f"a sequence of {length} tokens exceeds the {context} learned positions")
+    return x + p.weight[:length], length
+
+
+def learned_positions_backward(
+    p: LearnedPositions, dp: LearnedPositions, dy: Array, cache: int
+) -> Array:
+    """dW[t] += Σ dy[..., t, :] over the batch; returns dx = dy."""
+    length = cache
+    dp.weight[:length] += dy.reshape(-1, length, dy.shape[-1]).sum(axis=0)
+    return dy

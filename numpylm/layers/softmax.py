@@ -1,0 +1,42 @@
+"""§4.1 Softmax: scores to probabilities, y_i = exp(x_i) / Σ_j exp(x_j) along the last axis.
+
+Computed as exp(x_i − max x) / Σ_j exp(x_j − max x): the same number, and no overflow. A row that
+is −∞ throughout (a query that may attend to nothing) gives zeros, not NaN.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from numpylm.parameters import Array
+
+
+def softmax_forward(x: Array) -> tuple[Array, Array]:
+    """y = softmax(x); x (..., S) -> y (..., S), rows that sum to 1 (or 0, if all −∞)."""
+    y = softmax_inplace(x.copy())
+    return y, y
+
+
+def softmax_inplace(x: Array) -> Array:
+    """The same, overwriting x: for a caller that made x and needs it no more."""
+    peak = x.max(axis=-1, keepdims=True)
+    peak[peak == -np.inf] = 0.0  # −∞ − (−∞) would be NaN
+    x -= peak
+    np.exp(x, out=x)
+    total = x.sum(axis=-1, keepdims=True)
+    total[total == 0.0] = 1.0
+    x /= total
+    return x
+
+
+def softmax_backward(dy: Array, cache: Array) -> Array:
+    """dx_i = y_i (dy_i − Σ_j y_j dy_j).
+
+    Derivation: ∂y_j/∂x_i = y_j (δ_ij − y_i), so dx_i = Σ_j dy_j y_j (δ_ij − y_i). The sum runs
+    over the row alone: no batch size appears. An upstream of ones gives zero, so never test
+    with ones.
+    """
+    y = cache
+    dx = dy - np.einsum("...s,...s->...", dy, y)[..., None]
+    dx *= y
+    return dx
