@@ -1,0 +1,46 @@
+"""§2.3 Causal language modelling: predict each token from those before it.
+
+    loss = −(1 / n) Σ_t log P(x_{t+1} | x_1 … x_t)      nats per token; perplexity = exp(loss)
+
+The chain rule makes this the exact −log probability of the text, so a model that minimises it
+learns the distribution of the language. The targets are the ids shifted by one, which the data
+loader does: the target of position t is the token at t + 1.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from numpylm.layers.cross_entropy import IGNORE, cross_entropy_backward, cross_entropy_forward
+from numpylm.models.gpt import GPT, GPTConfig, gpt_backward, gpt_forward
+from numpylm.parameters import Array
+
+
+def causal_lm_forward(
+    p: GPT,
+    ids: Array,
+    targets: Array,
+    *,
+    config: GPTConfig,
+    ignore_index: int = IGNORE,
+    normalizer: float | None = None,
+    mask: Array | None = None,
+    rng: np.random.Generator | None = None,
+) -> tuple[Array, tuple]:
+    """The loss (a scalar, nats per token) of predicting targets (B, T) from ids (B, T).
+
+    ``normalizer`` replaces the number of targets (see ``cross_entropy_forward``); ``rng`` turns
+    dropout on.
+    """
+    logits, c_model = gpt_forward(p, ids, config=config, mask=mask, rng=rng)
+    loss, c_loss = cross_entropy_forward(
+        logits, targets, ignore_index=ignore_index, normalizer=normalizer
+    )
+    return loss, (c_model, c_loss)
+
+
+def causal_lm_backward(p: GPT, dp: GPT, dloss: Array, cache: tuple) -> None:
+    """Adds dloss · ∂loss/∂θ into dp."""
+    c_model, c_loss = cache
+    dlogits = cross_entropy_backward(dloss, c_loss)
+    gpt_backward(p, dp, dlogits, c_model)
