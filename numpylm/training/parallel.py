@@ -1,0 +1,123 @@
+"""§5.3 Both cores at work: data parallelism on threads.
+
+The batch is cut into shards, one thread each; a shard's loss is divided by the number of targets
+of the *whole* batch, so that losses and gradients of the shards just add up:
+
+    ∇L = Σ_shards ∇L_shard            summed in a fixed order, so a run repeats bit for bit
+
+It is the picture of training on many machines, with threads for machines. NumPy releases the
+interpreter lock inside its loops and matrix products; BLAS is held at one thread a shard.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import sys
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from numpylm.layers.cross_entropy import IGNORE
+from numpylm.parameters import Array, view
+from numpylm.training.optimizer import chunks
+
+
+class DataParallel:
+    """Loss and gradient of a batch, computed in shards.
+
+    ``forward(p, ids, targets, *, normalizer, rng, **settings) -> (loss, cache)`` and
+    ``backward(p, dp, dloss, cache)`` are an objective's pair, such as ``causal_lm_forward``.
+    """
+
+    def __init__(
+        self,
+        forward: Callable[..., Any],
+        backward: Callable[..., Any],
+        theta: Array,
+        p: Any,
+        n_shards: int,
+        **settings: Any,
+    ) -> None:
+        self.forward, self.backward, self.p, self.settings = forward, backward, p, settings
+        self.gradients = [np.zeros_like(theta) for _ in range(n_shards)]
+        self.views = [view(p, g) for g in self.gradients]
+        self.pool = ThreadPoolExecutor(n_shards) if n_shards > 1 else None
+
+    def run(self, f: Callable, *arguments: Any) -> list:
+        """map, on the threads if there are several."""
+        return list((self.pool.map if self.pool else map)(f, *arguments))
+
+    def gradient(self, micro_batches: list[tuple[Array, Array]], seed: list[int]) -> tuple:
+        """(loss, ∂loss/∂θ) of micro-batches of (ids, targets), as of one large batch.
+
+        ``seed`` (with the shard's number) seeds dropout. The returned vector is reused.
+        """
+        normalizer = float(sum(np.count_nonzero(t != IGNORE) for _, t in micro_batches))
+
+        def shard(index: int) -> float:
+            self.gradients[index][...] = 0.0
+            loss, rng = 0.0, np.random.default_rng([*seed, index])
+            for ids, targets in micro_batches:
+                rows = np.array_split(np.arange(len(ids)), len(self.gradients))[index]
+                if rows.size:
+                    part = slice(rows[0], rows[-1] + 1)
+                    loss_part, cache = self.forward(
+                        self.p, ids[part], targets[part], normalizer=normalizer, rng=rng,
+                        **self.settings,
+                    )  # fmt: skip
+                    self.backward(self.p, self.views[index], np.float32(1.0), cache)
+                    loss += float(loss_part)
+            return loss
+
+        losses = self.run(shard, range(len(self.gradients)))
+        total, *others = self.gradients
+
+        def add(s: slice) -> None:
+            for other in others:
+                total[s] += other[s]
+
+        if others:
+            self.run(add, chunks(total.size))
+        return sum(losses), total
+
+    def losses(self, batches: list[tuple[Array, Array]]) -> list[float]:
+        """The mean loss of each batch, without gradient or dropout, on the threads."""
+
+        def loss(batch: tuple[Array, Array]) -> float:
+            return float(self.forward(self.p, *batch, **self.settings)[0])
+
+        return self.run(loss, batches)
+
+    def close(self) -> None:
+        """Ends the threads."""
+        if self.pool:
+            self.pool.shutdown()
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Hold BLAS at one thread: the shards are the parallelism."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(limits=1, user_api="blas"):
+        yield
+
+
+def keep_freed_pages() -> bool:
+    """Ask glibc's malloc to keep freed memory instead of returning it to the system.
+
+    A training step allocates the same activations again and again; returning the pages costs a
+    page fault for each 4 KiB of them (about a third of a step). No effect and False elsewhere.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return False
+    m_trim_threshold, m_top_pad, m_mmap_max, m_arena_max = -1, -2, -4, -8
+    settings = [(m_mmap_max, 0), (m_trim_threshold, -1), (m_top_pad, 64 << 20), (m_arena_max, 1)]
+    return all([mallopt(option, value) == 1 for option, value in settings])

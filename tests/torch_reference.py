@@ -1,0 +1,77 @@
+"""The same language model in PyTorch: the oracle of the parity tests and the rival in benchmarks.
+
+It takes its parameters from our tree under our names, so that a gradient has the same name on both
+sides. Development only: nothing in ``numpylm`` imports it.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+import torch.nn.functional as F
+
+from numpylm.layers.positional import sinusoidal_encoding
+from numpylm.parameters import leaves
+
+
+def torch_parameters(p) -> dict[str, torch.Tensor]:
+    """Leaf tensors that require gradients, by the names of ``numpylm.parameters.leaves``."""
+    return {name: torch.tensor(a.copy(), requires_grad=True) for name, a in leaves(p)}
+
+
+def torch_logits(t: dict[str, torch.Tensor], ids: torch.Tensor, config) -> torch.Tensor:
+    """Logits (B, T, V) by autograd's own operations and fused attention."""
+    batch, length = ids.shape
+    x = F.embedding(ids, t["tokens.weight"])
+    if config.positions == "learned":
+        x = x + t["positions.weight"][:length]
+    elif config.positions == "sinusoidal":
+        table = sinusoidal_encoding(length, config.d_model)
+        x = x * math.sqrt(config.d_model) + torch.tensor(table, dtype=x.dtype)
+
+    def linear(name, x):
+        return F.linear(x, t[f"{name}.weight"].T, t.get(f"{name}.bias"))
+
+    def norm(name, x):
+        return F.layer_norm(x, (config.d_model,), t[f"{name}.gamma"], t.get(f"{name}.beta"))
+
+    def heads(x):
+        return x.view(batch, length, config.n_heads, -1).transpose(1, 2)
+
+    def attend(name, x):
+        q, k, v = (heads(linear(f"{name}.{part}", x)) for part in ("query", "key", "value"))
+        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        return linear(f"{name}.output", y.transpose(1, 2).reshape(batch, length, -1))
+
+    def feed(name, x):
+        h = linear(f"{name}.hidden", x)
+        h = F.gelu(h, approximate="tanh") if config.activation == "gelu" else F.relu(h)
+        return linear(f"{name}.output", h)
+
+    for i in range(config.n_layers):
+        layer = f"decoder.layers.{i}."
+        for part, sublayer in (("self_attention", attend), ("feed_forward", feed)):
+            name, norm_name = layer + part, layer + part + "_norm"
+            if config.norm == "pre":
+                x = x + sublayer(name, norm(norm_name, x))
+            else:
+                x = norm(norm_name, x + sublayer(name, x))
+    if config.norm == "pre":
+        x = norm("decoder.norm", x)
+    return x @ t["tokens.weight"].T if config.tied else linear("output", x)
+
+
+def torch_loss(t, ids, targets, config, ignore_index: int = -1) -> torch.Tensor:
+    """Mean cross-entropy, nats per token."""
+    logits = torch_logits(t, ids, config)
+    return F.cross_entropy(logits.flatten(0, 1), targets.flatten(), ignore_index=ignore_index)
+
+
+def torch_adamw(t: dict[str, torch.Tensor], lr, betas, weight_decay) -> torch.optim.AdamW:
+    """AdamW that decays matrices only, as nanoGPT does."""
+    groups = [
+        {"params": [a for a in t.values() if a.ndim >= 2], "weight_decay": weight_decay},
+        {"params": [a for a in t.values() if a.ndim < 2], "weight_decay": 0.0},
+    ]
+    return torch.optim.AdamW(groups, lr=lr, betas=betas)
