@@ -1,0 +1,1 @@
+"""The floors that a neural model must beat."""

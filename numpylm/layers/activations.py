@@ -10,6 +10,7 @@ than 5e-4 everywhere.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 
@@ -57,7 +58,7 @@ def gelu_backward(dy: Array, cache: tuple[Array, Array]) -> Array:
     return slope
 
 
-ACTIVATIONS = {
+ACTIVATIONS: dict[str, tuple[Callable, Callable]] = {
     "relu": (relu_forward, relu_backward),
     "gelu": (gelu_forward, gelu_backward),
 }

@@ -62,7 +62,8 @@ def attention_weights(
     if mask is not None:
         if mask.dtype != bool:
             raise ValueError(f"the mask holds {mask.dtype}; it must be boolean, True = may attend")
-        if mask.ndim > scores.ndim or np.broadcast_shapes(mask.shape, scores.shape) != scores.shape:
+        sizes = zip(mask.shape[::-1], scores.shape[::-1], strict=False)
+        if mask.ndim > scores.ndim or any(m not in (1, s) for m, s in sizes):
             raise ValueError(f"a mask of shape {mask.shape} does not fit scores {scores.shape}")
         np.copyto(scores, -np.inf, where=~mask)
     return softmax_inplace(scores)

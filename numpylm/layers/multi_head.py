@@ -74,7 +74,7 @@ def multi_head_forward(
         split_heads(k, n_heads),
         split_heads(v, n_heads),
         causal=causal,
-        mask=None if mask is None else _mask_per_head(mask, *x.shape[:2], source.shape[1]),
+        mask=None if mask is None else _mask_per_head(mask, x, source),
         dropout=dropout,
         rng=rng,
     )
@@ -113,7 +113,8 @@ def merge_heads(x: Array) -> Array:
     return x.swapaxes(1, 2).reshape(batch, length, n_heads * d_head)
 
 
-def _mask_per_head(mask: Array, batch: int, n_queries: int, n_keys: int) -> Array:
+def _mask_per_head(mask: Array, x: Array, source: Array) -> Array:
+    batch, n_queries, n_keys = x.shape[0], x.shape[1], source.shape[1]
     if mask.shape == (batch, n_keys):
         return mask[:, None, None, :]
     if mask.shape == (batch, n_queries, n_keys):

@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Protocol
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -31,25 +32,14 @@ from numpylm.layers.layer_norm import (
 )
 from numpylm.layers.multi_head import (
     MultiHeadAttention,
+    MultiHeadCache,
     multi_head_backward,
     multi_head_forward,
     multi_head_init,
 )
 from numpylm.layers.residual import residual_backward, residual_forward
+from numpylm.models.config import StackConfig
 from numpylm.parameters import Array
-
-
-class StackConfig(Protocol):
-    """What a stack of layers needs to know; ``GPTConfig`` provides it."""
-
-    n_layers: int
-    n_heads: int
-    d_model: int
-    d_ff: int
-    norm: str
-    activation: str
-    dropout: float
-    bias: bool
 
 
 @dataclass
@@ -95,7 +85,7 @@ def decoder_layer_forward(
 ) -> tuple[Array, tuple]:
     """One layer; x (B, T, D) -> (B, T, D). mask (B, T) is False where x is padding."""
 
-    def attend(h: Array) -> tuple[Array, tuple]:
+    def attend(h: Array) -> tuple[Array, MultiHeadCache]:
         return multi_head_forward(
             p.self_attention,
             h,
@@ -109,16 +99,16 @@ def decoder_layer_forward(
     def feed(h: Array) -> tuple[Array, tuple]:
         return feed_forward_forward(p.feed_forward, h, activation=config.activation)
 
-    how = {"norm": config.norm, "dropout": config.dropout, "rng": rng}
-    x, c_attention = residual_forward(p.self_attention_norm, x, attend, **how)
-    x, c_feed = residual_forward(p.feed_forward_norm, x, feed, **how)
+    residual = partial(residual_forward, norm=config.norm, dropout=config.dropout, rng=rng)
+    x, c_attention = residual(p.self_attention_norm, x, attend)
+    x, c_feed = residual(p.feed_forward_norm, x, feed)
     return x, (c_attention, c_feed)
 
 
 def decoder_layer_backward(p: DecoderLayer, dp: DecoderLayer, dy: Array, cache: tuple) -> Array:
     """The forward read upwards; returns dx."""
 
-    def attend_backward(d: Array, cache: tuple) -> Array:
+    def attend_backward(d: Array, cache: MultiHeadCache) -> Any:
         return multi_head_backward(p.self_attention, dp.self_attention, d, cache)
 
     def feed_backward(d: Array, cache: tuple) -> Array:
@@ -156,6 +146,6 @@ def decoder_backward(p: Decoder, dp: Decoder, dy: Array, cache: tuple) -> Array:
     d = dy
     if p.norm is not None:
         d = layer_norm_backward(p.norm, dp.norm, d, c_norm)
-    for layer, dlayer, c in zip(reversed(p.layers), reversed(dp.layers), reversed(caches)):
-        d = decoder_layer_backward(layer, dlayer, d, c)
+    for i in reversed(range(len(p.layers))):
+        d = decoder_layer_backward(p.layers[i], dp.layers[i], d, caches[i])
     return d

@@ -34,46 +34,26 @@ from numpylm.layers.positional import (
     sinusoidal_positions_backward,
     sinusoidal_positions_forward,
 )
+from numpylm.models.config import StackConfig, require_choice, require_positive
 from numpylm.models.decoder import Decoder, decoder_backward, decoder_forward, decoder_init
 from numpylm.parameters import Array, pack
 
+GPT_CHOICES = {"positions": ("learned", "sinusoidal", "none")}
 
-@dataclass(frozen=True)
-class GPTConfig:
+
+@dataclass(frozen=True, kw_only=True)
+class GPTConfig(StackConfig):
     """The shape of the model. Raises ``ValueError`` for what cannot work."""
 
     vocab_size: int
     context: int = 64
-    n_layers: int = 4
-    n_heads: int = 4
-    d_model: int = 128
-    d_ff: int = 512
-    dropout: float = 0.0
-    norm: str = "pre"
-    activation: str = "gelu"
     positions: str = "learned"
     tied: bool = True
-    bias: bool = True
 
     def __post_init__(self) -> None:
-        for name in ("vocab_size", "context", "n_layers", "n_heads", "d_model", "d_ff"):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < 1:
-                raise ValueError(f"{name} is {value!r}; it must be a whole number of at least 1")
-        if self.d_model % self.n_heads:
-            raise ValueError(f"d_model {self.d_model} is not divisible by n_heads {self.n_heads}")
-        if not 0.0 <= self.dropout < 1.0:
-            raise ValueError(f"dropout {self.dropout} is not in [0, 1)")
-        for name, known in CHOICES.items():
-            if getattr(self, name) not in known:
-                raise ValueError(f"{name} is {getattr(self, name)!r}; it must be one of {known}")
-
-
-CHOICES = {
-    "norm": ("pre", "post"),
-    "activation": ("gelu", "relu"),
-    "positions": ("learned", "sinusoidal", "none"),
-}
+        require_positive(self, "vocab_size", "context")
+        require_choice(self, GPT_CHOICES)
+        super().__post_init__()
 
 
 @dataclass

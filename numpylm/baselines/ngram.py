@@ -1,0 +1,118 @@
+"""§1.1 n-gram models: predict the next token from the last n − 1 by counting.
+
+    unigram    P(w)              how often w occurs
+    bigram     P(w | u)          how often w follows u
+    trigram    P(w | t u)        how often w follows t u
+
+Counts are sparse, so two classical ways of smoothing:
+
+    add-k          P(w | h) = (c(h w) + k) / (c(h ·) + k V)
+    Witten-Bell    P(w | h) = (c(h w) + N(h) P(w | h′)) / (c(h ·) + N(h))
+
+N(h) is the number of different tokens seen after h, h′ is h without its oldest token, and the
+empty history falls back to 1 / V: the more kinds of continuation, the more is left to the shorter
+history. Nothing is tuned. A neural model that does not beat the trigram has learned no more than
+counting gives. Source: Chen & Goodman 1999, §2.2 and §2.4.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from numpylm.parameters import Array
+
+
+@dataclass(frozen=True)
+class _Counts:
+    """c(h w) and, for each history h, c(h ·) and N(h), as sorted keys."""
+
+    grams: Array
+    gram_counts: Array
+    histories: Array
+    history_counts: Array
+    history_types: Array
+
+
+@dataclass(frozen=True)
+class NGram:
+    """An n-gram model over V ids; build it with ``train_ngram``."""
+
+    order: int
+    vocab_size: int
+    add_k: float | None  # k, or None for Witten-Bell
+    counts: tuple[_Counts, ...]  # of orders 1 … n
+
+    def probabilities(self, stream: Array) -> Array:
+        """P(stream[i] | the order − 1 tokens before it) for i = 1 … n − 1; shape (n − 1,).
+
+        At the start of the stream, where the history is shorter, a shorter order is used.
+        """
+        p = np.full(len(stream) - 1, 1.0 / self.vocab_size)
+        for order in range(1, self.order + 1):
+            if self.add_k is not None and order < self.order:
+                continue  # add-k looks at no shorter history, but where the stream begins
+            first = max(order - 1, 1)
+            grams = _keys(stream, order, self.vocab_size)[first - (order - 1) :]
+            p[first - 1 :] = self._smooth(self.counts[order - 1], grams, p[first - 1 :])
+        return p
+
+    def loss(self, stream: Array) -> float:
+        """Mean −log P over the tokens 1 … n − 1 of a stream, in nats per token."""
+        return float(-np.log(self.probabilities(stream)).mean())
+
+    def _smooth(self, counts: _Counts, grams: Array, shorter: Array) -> Array:
+        c_gram = _look_up(counts.grams, counts.gram_counts, grams)
+        histories = grams // self.vocab_size
+        c_history = _look_up(counts.histories, counts.history_counts, histories)
+        if self.add_k is not None:
+            return (c_gram + self.add_k) / (c_history + self.add_k * self.vocab_size)
+        types = _look_up(counts.histories, counts.history_types, histories)
+        seen = c_history > 0
+        total = np.where(seen, c_history + types, 1)
+        return np.where(seen, (c_gram + types * shorter) / total, shorter)
+
+
+def train_ngram(stream: Array, order: int, vocab_size: int, *, add_k: float | None = None) -> NGram:
+    """Count a stream of ids (n,). Witten-Bell by default, add-k if ``add_k`` is given.
+
+    Raises ``ValueError`` if the order is below 1, the stream is shorter than the order, k is not
+    positive, or V ** order does not fit 63 bits.
+    """
+    if order < 1 or len(stream) < order:
+        raise ValueError(f"{len(stream)} tokens cannot make {order}-grams")
+    if add_k is not None and not add_k > 0:
+        raise ValueError(f"add-k needs k > 0, not {add_k}")
+    if vocab_size**order >= 2**63:
+        raise ValueError(f"{order}-grams over a vocabulary of {vocab_size} do not fit 63 bits")
+    counts = tuple(_count(stream, n, vocab_size) for n in range(1, order + 1))
+    return NGram(order, vocab_size, add_k, counts)
+
+
+def ngram_losses(train: Array, valid: Array, vocab_size: int) -> dict[str, float]:
+    """Validation loss of the three classical models, in nats per token."""
+    names = {"unigram": 1, "bigram": 2, "trigram": 3}
+    return {name: train_ngram(train, n, vocab_size).loss(valid) for name, n in names.items()}
+
+
+def _count(stream: Array, order: int, vocab_size: int) -> _Counts:
+    grams, gram_counts = np.unique(_keys(stream, order, vocab_size), return_counts=True)
+    histories, starts = np.unique(grams // vocab_size, return_index=True)
+    history_counts = np.add.reduceat(gram_counts, starts)
+    history_types = np.diff(np.append(starts, len(grams)))
+    return _Counts(grams, gram_counts, histories, history_counts, history_types)
+
+
+def _keys(stream: Array, order: int, vocab_size: int) -> Array:
+    """One integer for each n-gram, its ids as digits in base V; the last id is the last digit."""
+    keys = np.zeros(len(stream) - order + 1, np.int64)
+    for i in range(order):
+        keys = keys * vocab_size + stream[i : i + len(keys)]
+    return keys
+
+
+def _look_up(keys: Array, values: Array, wanted: Array) -> Array:
+    """values[keys == wanted], 0 where there is none; keys are sorted."""
+    at = np.searchsorted(keys, wanted).clip(max=len(keys) - 1)
+    return np.where(keys[at] == wanted, values[at], 0)

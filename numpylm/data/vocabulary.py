@@ -1,0 +1,178 @@
+"""§5.1 Vocabulary and tokenizers: text to integer ids and back.
+
+    char    one id for each character of the corpus; any other character is an error
+    word    words between white space, ``<eos>`` at the end of each line, ``<unk>`` for words that
+            are rarer than a threshold (the WikiText-2 convention, Merity et al. 2016)
+    byte    the 256 bytes of UTF-8: any text round-trips exactly
+
+A tokenizer is written to ``tokenizer.json`` and read back from it; the file is data, never code.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Protocol
+
+import numpy as np
+
+from numpylm.parameters import Array
+
+UNKNOWN, END = "<unk>", "<eos>"
+
+
+class Tokenizer(Protocol):
+    """What the three kinds have in common."""
+
+    @property
+    def kind(self) -> str: ...
+    @property
+    def vocab_size(self) -> int: ...
+    def encode(self, text: str) -> Array: ...
+    def decode(self, ids: Array) -> str: ...
+    def to_json(self) -> str: ...
+
+
+@dataclass(frozen=True)
+class CharTokenizer:
+    """One id for each character; ``symbols`` are sorted and different."""
+
+    symbols: str
+    kind: str = field(default="char", init=False)
+
+    def __post_init__(self) -> None:
+        if not self.symbols or list(self.symbols) != sorted(set(self.symbols)):
+            raise ValueError("a character vocabulary must be non-empty, sorted and without repeats")
+
+    @classmethod
+    def train(cls, text: str) -> CharTokenizer:
+        """The characters of a text."""
+        return cls("".join(sorted(set(text))))
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self.symbols)
+
+    @cached_property
+    def _code_points(self) -> Array:
+        return np.array([ord(c) for c in self.symbols], np.int64)
+
+    def encode(self, text: str) -> Array:
+        """(n,) int64 ids. Raises ``ValueError`` naming the characters that are not known."""
+        encoded = text.encode("utf-32-le", "surrogatepass")
+        points = np.frombuffer(encoded, np.uint32).astype(np.int64)
+        ids = np.searchsorted(self._code_points, points).clip(max=self.vocab_size - 1)
+        unknown = points[self._code_points[ids] != points]
+        if unknown.size:
+            names = " ".join(repr(chr(c)) for c in dict.fromkeys(unknown.tolist()))
+            raise ValueError(f"the character vocabulary does not know {names}")
+        return ids
+
+    def decode(self, ids: Array) -> str:
+        """The text of the ids."""
+        return "".join(self.symbols[i] for i in np.asarray(ids).ravel().tolist())
+
+    def to_json(self) -> str:
+        """As written to ``tokenizer.json``."""
+        return json.dumps({"kind": self.kind, "symbols": self.symbols})
+
+
+@dataclass(frozen=True)
+class WordTokenizer:
+    """White-space words. ``words`` are different and hold ``<unk>`` and ``<eos>``."""
+
+    words: tuple[str, ...]
+    kind: str = field(default="word", init=False)
+
+    def __post_init__(self) -> None:
+        if len(set(self.words)) != len(self.words) or not {UNKNOWN, END} <= set(self.words):
+            raise ValueError(f"a word vocabulary must hold {UNKNOWN} and {END} and no word twice")
+
+    @classmethod
+    def train(cls, text: str, min_count: int = 1) -> WordTokenizer:
+        """Words that occur at least ``min_count`` times, the most frequent first."""
+        counts = Counter(_words(text))
+        counts.pop(UNKNOWN, None)
+        counts.pop(END, None)
+        known = [w for w, n in counts.items() if n >= min_count]
+        return cls((UNKNOWN, END, *sorted(known, key=lambda w: (-counts[w], w))))
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self.words)
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {word: i for i, word in enumerate(self.words)}
+
+    def encode(self, text: str) -> Array:
+        """(n,) int64 ids; a line's end is ``<eos>``, a word that is not known ``<unk>``."""
+        unknown = self._ids[UNKNOWN]
+        return np.array([self._ids.get(w, unknown) for w in _words(text)], np.int64)
+
+    def decode(self, ids: Array) -> str:
+        """The words, joined by blanks; ``<eos>`` becomes the end of a line."""
+        words = [self.words[i] for i in np.asarray(ids).ravel().tolist()]
+        return " ".join("\n" if w == END else w for w in words).replace(" \n ", "\n")
+
+    def to_json(self) -> str:
+        """As written to ``tokenizer.json``."""
+        return json.dumps({"kind": self.kind, "words": self.words})
+
+
+@dataclass(frozen=True)
+class ByteTokenizer:
+    """The bytes of UTF-8."""
+
+    kind: str = field(default="byte", init=False)
+    vocab_size: int = field(default=256, init=False)
+
+    def encode(self, text: str) -> Array:
+        """(n,) int64 ids from 0 to 255."""
+        return np.frombuffer(text.encode("utf-8"), np.uint8).astype(np.int64)
+
+    def decode(self, ids: Array) -> str:
+        """The text; bytes that are not UTF-8, as in half a character, become U+FFFD."""
+        return np.asarray(ids).astype(np.uint8).tobytes().decode("utf-8", errors="replace")
+
+    def to_json(self) -> str:
+        """As written to ``tokenizer.json``."""
+        return json.dumps({"kind": self.kind})
+
+
+def train_tokenizer(kind: str, train: str, others: str = "", min_count: int = 1) -> Tokenizer:
+    """A tokenizer of that kind for a corpus.
+
+    The word vocabulary counts the training text alone. The characters are those of the whole
+    corpus (``others`` too): an alphabet gives nothing away, and the text needs no ``<unk>``.
+    """
+    if kind == "char":
+        return CharTokenizer.train(train + others)
+    if kind == "word":
+        return WordTokenizer.train(train, min_count)
+    if kind == "byte":
+        return ByteTokenizer()
+    raise ValueError(f"tokenizer {kind!r} is none of char, word, byte")
+
+
+def tokenizer_from_json(text: str) -> Tokenizer:
+    """Read back what ``to_json`` wrote. Raises ``ValueError`` for anything else."""
+    try:
+        data: Any = json.loads(text)
+        if data["kind"] == "char" and isinstance(data["symbols"], str):
+            return CharTokenizer(data["symbols"])
+        if data["kind"] == "word" and all(isinstance(w, str) for w in data["words"]):
+            return WordTokenizer(tuple(data["words"]))
+        if data["kind"] == "byte":
+            return ByteTokenizer()
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"the tokenizer file is damaged: {error}") from None
+    raise ValueError(f"the tokenizer file holds an unknown kind {data['kind']!r}")
+
+
+def _words(text: str) -> list[str]:
+    """Words with ``<eos>`` after each line; a last line without an end gets none."""
+    *lines, rest = text.split("\n")
+    return [w for line in lines for w in (*line.split(), END)] + rest.split()
