@@ -1,0 +1,1 @@
+"""How loss, parameters, data and computation belong together."""

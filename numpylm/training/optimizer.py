@@ -124,12 +124,12 @@ class Optimizer:
             theta, g = self.theta[s], grad[s]
             if scale != 1.0:
                 g = scale * g
-            state = {name: vector[s] for name, vector in self.state.items()}
             if self.name == "sgd":
-                sgd_update(theta, g, lr=lr, momentum=self.momentum, **state)
+                sgd_update(theta, g, self.state["u"][s], lr=lr, momentum=self.momentum)
                 return
             if self.name == "adamw" and self.decay is not None:
                 decay_weights(theta, self.decay[s], lr=lr)
-            adam_update(theta, g, step=self.step, lr=lr, betas=self.betas, **state)
+            m, v = self.state["m"][s], self.state["v"][s]
+            adam_update(theta, g, m, v, step=self.step, lr=lr, betas=self.betas)
 
         run(update_chunk, chunks(self.theta.size))

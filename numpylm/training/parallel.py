@@ -91,7 +91,10 @@ class DataParallel:
 
         return self.run(loss, batches)
 
-    def close(self) -> None:
+    def __enter__(self) -> DataParallel:
+        return self
+
+    def __exit__(self, *exception: object) -> None:
         """Ends the threads."""
         if self.pool:
             self.pool.shutdown()

@@ -1,0 +1,113 @@
+"""§5.4 A trained language model, as one object: what ``numpylm.load`` returns.
+
+The functional level below it is ``lm.p`` (parameters), ``lm.config`` and ``gpt_forward``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from numpylm.data.batches import evaluation_windows
+from numpylm.data.vocabulary import Tokenizer
+from numpylm.generation.sampling import generate
+from numpylm.models.gpt import GPT, GPTConfig, gpt_forward, gpt_init
+from numpylm.objectives.causal import causal_lm_forward
+from numpylm.parameters import Array
+from numpylm.training.checkpoint import copy_into, load_checkpoint
+from numpylm.training.run import open_run
+
+
+@dataclass(frozen=True)
+class LanguageModel:
+    """Parameters, configuration and tokenizer of a trained model."""
+
+    p: GPT
+    config: GPTConfig
+    tokenizer: Tokenizer
+    step: int  # updates made when it was saved
+
+    def generate(
+        self,
+        prompt: str = "",
+        *,
+        tokens: int = 200,
+        temperature: float = 0.8,
+        top_k: int | None = None,
+        top_p: float = 1.0,
+        seed: int = 0,
+    ) -> str:
+        """The prompt and ``tokens`` tokens that continue it.
+
+        An empty prompt starts after the end of a line. temperature 0 is greedy; the same seed
+        gives the same text. Raises ``ValueError`` for a prompt with characters that the vocabulary
+        does not know, or settings out of range (see ``generation.sampling``).
+        """
+        settings = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
+        return prompt + "".join(self.stream(prompt, tokens=tokens, seed=seed, **settings))
+
+    def stream(self, prompt: str = "", *, tokens: int, seed: int = 0, **sampling) -> Iterator[str]:
+        """The continuation in pieces, as it is drawn; ``sampling`` as in ``generate``."""
+        ids = self.tokenizer.encode(prompt) if prompt else self._start()
+        new = generate(
+            self.p, ids, tokens, config=self.config, rng=np.random.default_rng(seed), **sampling
+        )
+        drawn: list[int] = []
+        text = self.tokenizer.decode(ids)
+        for token in new:
+            drawn.append(token)
+            longer = self.tokenizer.decode(np.append(ids, drawn))
+            if not longer.endswith("\N{REPLACEMENT CHARACTER}"):  # bytes: half a character so far
+                yield longer[len(text) :]
+                text = longer
+        rest = self.tokenizer.decode(np.append(ids, drawn))[len(text) :]
+        if rest:
+            yield rest
+
+    def loss(self, text: str) -> float:
+        """Mean −log P of every token of a text but the first, in nats per token.
+
+        The text is read in windows of ``context`` tokens that do not overlap. Raises
+        ``ValueError`` if it has fewer than two tokens.
+        """
+        ids = self.tokenizer.encode(text)
+        if len(ids) < 2:
+            raise ValueError(f"a loss needs at least 2 tokens, the text has {len(ids)}")
+        full = (len(ids) - 1) // self.config.context * self.config.context
+        parts = [(ids[None, full:-1], ids[None, full + 1 :])] if full < len(ids) - 1 else []
+        if full:
+            windows, targets = evaluation_windows(ids[: full + 1], self.config.context)
+            parts += [
+                (windows[i : i + 16], targets[i : i + 16]) for i in range(0, len(windows), 16)
+            ]
+        losses = [float(causal_lm_forward(self.p, *part, config=self.config)[0]) for part in parts]
+        return float(np.average(losses, weights=[targets.size for _, targets in parts]))
+
+    def logits(self, ids: Array) -> Array:
+        """Scores (T, V) of the token that follows each of the ids (T,), T ≤ context."""
+        logits, _ = gpt_forward(self.p, np.asarray(ids, np.int64)[None], config=self.config)
+        return logits[0]
+
+    def _start(self) -> Array:
+        """What stands before a text: the end of a line, or the first token if there is none."""
+        try:
+            return self.tokenizer.encode("\n")
+        except ValueError:
+            return np.zeros(1, np.int64)
+
+
+def load(folder: str | Path) -> LanguageModel:
+    """The model of a run folder, as of its last checkpoint.
+
+    Raises ``ValueError`` with one clear line if the folder holds no run, no checkpoint, or a
+    damaged one.
+    """
+    run = open_run(folder)
+    checkpoint = load_checkpoint(run.checkpoint)
+    config = run.config.model_config(run.tokenizer.vocab_size)
+    _, p = gpt_init(0, config)
+    copy_into(p, checkpoint.parameters, run.checkpoint)
+    return LanguageModel(p, config, run.tokenizer, checkpoint.step)

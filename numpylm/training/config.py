@@ -1,0 +1,135 @@
+"""§5.2, §5.3 All settings of a training run, with their presets.
+
+A field is defined here once: its default, its meaning and its group. The command line, the run
+folder's ``config.json`` and the check on resuming are made from these fields.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from numpylm.models.config import require_choice, require_positive
+from numpylm.models.gpt import GPTConfig
+
+CHOICES = {
+    "tokenizer": ("char", "word", "byte"),
+    "batching": ("windows", "bptt"),
+    "norm": ("pre", "post"),
+    "activation": ("gelu", "relu"),
+    "positions": ("learned", "sinusoidal", "none"),
+    "optimizer": ("adamw", "adam", "sgd"),
+    "schedule": ("cosine", "constant", "step"),
+}
+
+
+def _setting(group: str, default: Any, meaning: str) -> Any:
+    return field(default=default, metadata={"group": group, "help": meaning})
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainConfig:
+    """What a run is told. Raises ``ValueError`` for what cannot work."""
+
+    corpus: str = _setting("data", "pydoc", "pydoc, wikitext2, a text file, or a folder of them")
+    tokenizer: str = _setting("data", "char", "what a token is")
+    min_count: int = _setting("data", 1, "word tokenizer: rarer words become <unk>")
+    batching: str = _setting("data", "windows", "random windows, or the textbook's BPTT columns")
+    batch_size: int = _setting("data", 12, "sequences in a batch, B")
+    context: int = _setting("data", 64, "tokens in a sequence, T")
+
+    n_layers: int = _setting("model", 4, "decoder layers")
+    n_heads: int = _setting("model", 4, "attention heads, H")
+    d_model: int = _setting("model", 128, "width of the model, D")
+    d_ff: int = _setting("model", 512, "width of the feed-forward network")
+    dropout: float = _setting("model", 0.0, "dropout rate")
+    norm: str = _setting("model", "pre", "layer norm before or after each sublayer")
+    activation: str = _setting("model", "gelu", "nonlinearity of the feed-forward network")
+    positions: str = _setting("model", "learned", "positional encoding")
+    tied: bool = _setting("model", True, "output layer shares the token embedding")
+    bias: bool = _setting("model", False, "biases in linear layers and layer norm")
+
+    optimizer: str = _setting("optimisation", "adamw", "how gradients become steps")
+    steps: int = _setting("optimisation", 2000, "parameter updates")
+    lr: float = _setting("optimisation", 1e-3, "highest learning rate")
+    min_lr: float = _setting("optimisation", 1e-4, "cosine schedule: the last learning rate")
+    schedule: str = _setting("optimisation", "cosine", "course of the learning rate")
+    warmup: int = _setting("optimisation", 100, "steps of linear warm-up")
+    decay_every: int = _setting("optimisation", 500, "step schedule: steps between decays")
+    decay_factor: float = _setting("optimisation", 0.95, "step schedule: factor of a decay")
+    momentum: float = _setting("optimisation", 0.0, "sgd: momentum")
+    beta1: float = _setting("optimisation", 0.9, "adam: decay rate of the first moment")
+    beta2: float = _setting("optimisation", 0.99, "adam: decay rate of the second moment")
+    weight_decay: float = _setting("optimisation", 0.1, "adamw: decoupled decay of matrices")
+    clip: float = _setting("optimisation", 1.0, "largest global norm of the gradient; 0: no limit")
+    accumulate: int = _setting("optimisation", 1, "batches whose gradients make one update")
+
+    seed: int = _setting("run", 1, "of initialisation, batches and dropout")
+    threads: int = _setting("run", 2, "shards of a batch, one thread each")
+    eval_every: int = _setting("run", 250, "steps between evaluations, each with a checkpoint")
+
+    def __post_init__(self) -> None:
+        for f in fields(self):
+            value: Any = getattr(self, f.name)
+            kind: type = type(f.default)
+            if type(value) is not kind and not (kind is float and type(value) is int):
+                raise ValueError(f"{f.name} is {value!r}; it must be of type {kind.__name__}")
+            if isinstance(value, float) and not math.isfinite(value):
+                raise ValueError(f"{f.name} is {value}; it must be finite")
+        require_positive(
+            self, "min_count", "batch_size", "context", "steps", "decay_every", "accumulate",
+            "threads", "eval_every",
+        )  # fmt: skip
+        require_choice(self, CHOICES)
+        for name in ("lr", "decay_factor"):
+            if getattr(self, name) <= 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be positive")
+        for name in ("min_lr", "warmup", "weight_decay", "clip", "seed"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must not be negative")
+        for name in ("momentum", "beta1", "beta2"):
+            if not 0.0 <= getattr(self, name) < 1.0:
+                raise ValueError(f"{name} is {getattr(self, name)}; it must be in [0, 1)")
+        if self.schedule == "cosine" and self.min_lr > self.lr:
+            raise ValueError(f"min_lr {self.min_lr} is above lr {self.lr}")
+        self.model_config(vocab_size=1)
+
+    def model_config(self, vocab_size: int) -> GPTConfig:
+        """The model's part of the settings, for a vocabulary."""
+        names = {f.name for f in fields(GPTConfig)} - {"vocab_size"}
+        return GPTConfig(vocab_size=vocab_size, **{n: getattr(self, n) for n in names})
+
+
+SETTINGS = {f.name: f for f in fields(TrainConfig)}
+
+PRESETS = {
+    # The default: small and quick, on the text that every Python carries.
+    "tiny": TrainConfig(),
+    # nanoGPT's published configuration for a CPU (its README and config/train_shakespeare_char.py).
+    "nanogpt-cpu": TrainConfig(),
+    # The textbook's model and batches (§5.1, §5.2); SGD as in the PyTorch tutorial it follows.
+    "wikitext2": TrainConfig(
+        corpus="wikitext2", tokenizer="word", batching="bptt", batch_size=128, context=35,
+        n_layers=2, n_heads=2, d_model=200, d_ff=200, dropout=0.2, norm="post", activation="relu",
+        positions="sinusoidal", tied=False, bias=True,
+        optimizer="sgd", lr=5.0, schedule="step", warmup=0, decay_every=467, decay_factor=0.95,
+        clip=0.5, steps=1401, eval_every=467,
+    ),
+}  # fmt: skip
+
+
+def preset(name: str) -> TrainConfig:
+    """A named configuration. Raises ``ValueError`` for an unknown name."""
+    if name not in PRESETS:
+        raise ValueError(f"preset {name!r} is none of {', '.join(PRESETS)}")
+    return PRESETS[name]
+
+
+def config_from_dict(data: Any) -> TrainConfig:
+    """The settings that a ``config.json`` holds. Raises ``ValueError`` if they are not ours."""
+    known = set(SETTINGS)
+    if not isinstance(data, dict) or set(data) != known:
+        different = sorted(known ^ set(data)) if isinstance(data, dict) else "not an object"
+        raise ValueError(f"the settings in config.json are damaged: {different}")
+    return TrainConfig(**data)

@@ -1,0 +1,258 @@
+"""§5.3 The training loop: draw a batch, forward, backward, clip, update; evaluate and save.
+
+A run is a function of its settings: batch and dropout of an update come from (seed, step), the
+shards add up in a fixed order. So a run that was killed and resumed from its last checkpoint ends
+with the same bits as one that was not.
+"""
+
+from __future__ import annotations
+
+import math
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from numpylm.baselines.ngram import ngram_losses
+from numpylm.data.batches import BPTTColumns, RandomWindows, require_window
+from numpylm.data.corpus import load_corpus
+from numpylm.data.vocabulary import Tokenizer, train_tokenizer
+from numpylm.models.gpt import gpt_init
+from numpylm.objectives.causal import causal_lm_backward, causal_lm_forward
+from numpylm.parameters import Array, leaves
+from numpylm.training.checkpoint import Checkpoint, copy_into, load_checkpoint, save_checkpoint
+from numpylm.training.config import TrainConfig
+from numpylm.training.evaluation import evaluate
+from numpylm.training.optimizer import Optimizer, clip_factor, decay_of_matrices, global_norm
+from numpylm.training.parallel import DataParallel, keep_freed_pages, one_blas_thread
+from numpylm.training.run import Run, open_run
+from numpylm.training.schedule import learning_rate
+
+
+class TrainingInterrupted(Exception):
+    """Ctrl-C; the run has been saved, and the text names its step."""
+
+
+@dataclass(frozen=True)
+class TokenizedCorpus:
+    """The ids of a corpus, and what ``config.json`` says of it."""
+
+    tokenizer: Tokenizer
+    train: Array
+    valid: Array
+    test: Array
+    summary: dict
+
+    @classmethod
+    def load(cls, config: TrainConfig, tokenizer: Tokenizer | None = None) -> TokenizedCorpus:
+        """Read and encode the corpus of a configuration, training a tokenizer if none is given.
+
+        Raises ``ValueError`` if the text cannot be read or is shorter than a context.
+        """
+        corpus = load_corpus(config.corpus)
+        if tokenizer is None:
+            others = corpus.valid + corpus.test
+            tokenizer = train_tokenizer(config.tokenizer, corpus.train, others, config.min_count)
+        train, valid, test = map(tokenizer.encode, (corpus.train, corpus.valid, corpus.test))
+        require_window(train, config.context, "training")
+        require_window(valid, config.context, "validation")
+        sizes = {"train_tokens": len(train), "valid_tokens": len(valid), "test_tokens": len(test)}
+        summary = {"name": corpus.name, "sha256": corpus.sha256, **sizes}
+        return cls(tokenizer, train, valid, test, summary)
+
+
+class Trainer:
+    """One run: ``start`` or ``resume`` it, then ``fit``."""
+
+    def __init__(self, run: Run, corpus: TokenizedCorpus) -> None:
+        config = run.config
+        self.run, self.config, self.corpus = run, config, corpus
+        self.model = config.model_config(corpus.tokenizer.vocab_size)
+        self.theta, self.p = gpt_init(config.seed, self.model)
+        decay = decay_of_matrices(self.p, config.weight_decay)
+        betas = (config.beta1, config.beta2)
+        self.optimizer = Optimizer(config.optimizer, self.theta, decay, config.momentum, betas)
+        if config.batching == "bptt":
+            self.batches: BPTTColumns | RandomWindows = BPTTColumns(
+                corpus.train, config.batch_size, config.context
+            )
+        else:
+            self.batches = RandomWindows(
+                corpus.train, config.batch_size, config.context, config.seed
+            )
+        # Written to the checkpoint too; the losses are those since the last evaluation.
+        self.progress = {"loss_sum": 0.0, "updates": 0, "gradient_norm": 0.0, "tokens": 0}
+        self.saved_step: int | None = None
+
+    @classmethod
+    def start(cls, folder: Path, config: TrainConfig) -> Trainer:
+        """A new run. Everything is checked before the folder is made."""
+        corpus = TokenizedCorpus.load(config)
+        baselines = ngram_losses(corpus.train, corpus.valid, corpus.tokenizer.vocab_size)
+        run = Run(folder, config, corpus.tokenizer, corpus.summary, baselines, [])
+        trainer = cls(run, corpus)
+        run.create()
+        return trainer
+
+    @classmethod
+    def resume(cls, folder: str | Path) -> Trainer:
+        """Go on from the last checkpoint. Raises ``ValueError`` if the corpus is another now."""
+        run = open_run(folder)
+        checkpoint = load_checkpoint(run.checkpoint)
+        corpus = TokenizedCorpus.load(run.config, run.tokenizer)
+        if corpus.summary != run.corpus:
+            raise ValueError(f"corpus {run.config.corpus} has changed since {folder} was started")
+        trainer = cls(run, corpus)
+        copy_into(trainer.p, checkpoint.parameters, run.checkpoint)
+        copy_into(trainer.optimizer.state, checkpoint.optimizer, run.checkpoint)
+        trainer.optimizer.step = trainer.saved_step = checkpoint.step
+        trainer.progress = checkpoint.progress
+        run.metrics = [m for m in run.metrics if m["step"] <= checkpoint.step]
+        return trainer
+
+    @property
+    def step(self) -> int:
+        """Updates made so far."""
+        return self.optimizer.step
+
+    def fit(self, log: Callable[[str], object] | None = print) -> None:
+        """Train to the last step, with a progress bar; ``log`` gets a line for each evaluation.
+
+        Raises ``TrainingInterrupted`` after Ctrl-C (saved), ``ValueError`` if the loss is no
+        longer a number or a file cannot be written (the last good checkpoint stays).
+        """
+        from tqdm.auto import tqdm
+
+        config = self.config
+        bar = tqdm(total=config.steps, initial=self.step, unit="step", disable=None)
+        with self.parallel() as parallel, bar, _stop_signal() as stop:
+            if self.saved_step is None:
+                self._measure(parallel, 0.0, log)
+            since, seen = time.perf_counter(), self.progress["tokens"]
+            while self.step < config.steps:
+                self._update(parallel)
+                rate = (self.progress["tokens"] - seen) / (time.perf_counter() - since)
+                bar.update()
+                bar.set_postfix_str(self._status(rate), refresh=False)
+                if self.step % config.eval_every == 0 or self.step == config.steps:
+                    self._measure(parallel, rate, log)
+                    since, seen = time.perf_counter(), self.progress["tokens"]
+                if stop.is_set():
+                    self._save()
+                    raise TrainingInterrupted(f"step {self.step}")
+
+    def evaluate(self, split: str) -> float:
+        """Mean loss over all full windows of "train", "valid" or "test", in nats per token.
+
+        Raises ``ValueError`` if the corpus has no such text or a shorter one than a context.
+        """
+        with self.parallel() as parallel:
+            return evaluate(parallel, getattr(self.corpus, split), self.config.context)
+
+    @contextmanager
+    def parallel(self) -> Iterator[DataParallel]:
+        """The model on its threads, BLAS at one thread each, freed memory kept."""
+        keep_freed_pages()
+        objective = (causal_lm_forward, causal_lm_backward)
+        threads = DataParallel(
+            *objective, self.theta, self.p, self.config.threads, config=self.model
+        )
+        with one_blas_thread(), threads:
+            yield threads
+
+    def _update(self, parallel: DataParallel) -> None:
+        """One step of the optimiser. Nothing has changed if it raises ``ValueError``."""
+        config, step = self.config, self.step
+        first = step * config.accumulate
+        micro_batches = [self.batches.batch(first + i) for i in range(config.accumulate)]
+        loss, gradient = parallel.gradient(micro_batches, seed=[config.seed, step])
+        norm = global_norm(gradient)
+        if not (math.isfinite(loss) and math.isfinite(norm)):
+            what = f"loss {loss} and gradient norm {norm} at step {step}"
+            raise ValueError(f"training diverged: {what}; {self._kept()}")
+        scale = clip_factor(norm, config.clip or None)
+        self.optimizer.update(gradient, learning_rate(step, config), scale, parallel.run)
+        self.progress["loss_sum"] += loss
+        self.progress["updates"] += 1
+        self.progress["gradient_norm"] = norm
+        self.progress["tokens"] += sum(targets.size for _, targets in micro_batches)
+
+    def _measure(
+        self, parallel: DataParallel, tokens_per_second: float, log: Callable[[str], object] | None
+    ) -> None:
+        """Evaluate, write metrics and checkpoint, log a line."""
+        from tqdm.auto import tqdm
+
+        val_loss = evaluate(parallel, self.corpus.valid, self.config.context)
+        if not math.isfinite(val_loss):
+            what = f"validation loss {val_loss} at step {self.step}"
+            raise ValueError(f"training diverged: {what}; {self._kept()}")
+        updates = self.progress["updates"]
+        train_loss = self.progress["loss_sum"] / updates if updates else None
+        self.run.metrics.append(
+            {
+                "step": self.step,
+                "tokens": self.progress["tokens"],
+                "train_loss": train_loss,
+                "val_loss": val_loss,
+                "learning_rate": learning_rate(max(self.step - 1, 0), self.config),
+                "gradient_norm": self.progress["gradient_norm"],
+                "tokens_per_second": round(tokens_per_second, 1),
+            }
+        )
+        self.progress |= {"loss_sum": 0.0, "updates": 0}
+        self._save()
+        if log is not None:
+            train = f"train {train_loss:.4f}" if updates else "untrained   "
+            with tqdm.external_write_mode():
+                log(
+                    f"step {self.step:>6}   {train}   val {val_loss:.4f}   "
+                    f"{tokens_per_second:>8,.0f} tokens/s"
+                )
+
+    def _save(self) -> None:
+        """Metrics, then checkpoint: after a crash between the two the metrics are cut back."""
+        parameters = dict(leaves(self.p))
+        checkpoint = Checkpoint(parameters, self.optimizer.state, self.step, self.progress)
+        try:
+            self.run.write_metrics()
+            save_checkpoint(self.run.checkpoint, checkpoint)
+        except OSError as error:
+            raise ValueError(
+                f"cannot save step {self.step} in {self.run.folder}: {error.strerror}; "
+                f"{self._kept()}"
+            ) from None
+        self.saved_step = self.step
+
+    def _kept(self) -> str:
+        if self.saved_step is None:
+            return "no checkpoint was written yet"
+        return f"the checkpoint of step {self.saved_step} is intact"
+
+    def _status(self, tokens_per_second: float) -> str:
+        val = f" val={self.run.metrics[-1]['val_loss']:.3f}" if self.run.metrics else ""
+        mean = self.progress["loss_sum"] / self.progress["updates"]
+        return f"loss={mean:.3f}{val} {tokens_per_second:,.0f} tok/s"
+
+
+@contextmanager
+def _stop_signal() -> Iterator[threading.Event]:
+    """The first Ctrl-C sets the event, so that no step is cut in two; the second stops at once."""
+    stop = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    previous = signal.getsignal(signal.SIGINT)
+
+    def request(number: int, frame: object) -> None:
+        stop.set()
+        signal.signal(signal.SIGINT, previous)
+
+    signal.signal(signal.SIGINT, request)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGINT, previous)
