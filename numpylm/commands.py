@@ -84,19 +84,15 @@ def gradcheck(arguments: argparse.Namespace) -> int:
     for row in run_audit(seed=arguments.seed):
         rows.append(row)
         if not arguments.json:
-            print(
-                f"§{row.section:<4} {row.name:<42} {row.parameters:>6,} numbers in {row.arrays:>2} "
-                f"arrays   error {row.relative_error:.1e}   {row.seconds:.2f} s",
-                flush=True,
-            )
-    worst = max(rows, key=lambda row: row.relative_error)
-    wrong = [row.name for row in rows if not row.relative_error <= arguments.bar]
+            print(row, flush=True)
+    worst = max(rows, key=lambda row: row.worst_error)
+    wrong = [row.name for row in rows if not row.worst_error <= arguments.bar]
     if arguments.json:
         print(json.dumps([dataclasses.asdict(row) for row in rows]))
     else:
         print(
             f"\n{len(rows)} rows in {sum(row.seconds for row in rows):.1f} s; worst relative error "
-            f"{worst.relative_error:.1e} ({worst.name}: {worst.worst}), bar {arguments.bar:g}"
+            f"{worst.worst_error:.1e} ({worst.name}: {worst.worst_array}), bar {arguments.bar:g}"
         )
         print(f"WRONG: {', '.join(wrong)}" if wrong else "every gradient is right")
     return 1 if wrong else 0

@@ -110,11 +110,12 @@ def gradient_errors(
 
     Returns a ``GradientError`` for each parameter and each differentiable input. Raises
     ``WrongGradient`` where no comparison is possible: a gradient of the wrong shape or number, or
-    a backward that changes what it was given.
+    a backward that changes its cache. Writing to dy or an input meets NumPy's "read-only" error.
     """
     rng = np.random.default_rng(seed)
     if p is not None:
         _, p = pack(p, np.float64)
+    buffer = rng.standard_normal(sum(a.size for _, a in leaves(p)))  # what dp holds beforehand
     xs = [x.astype(np.float64) if _is_floating(x) else x.copy() for x in inputs]
     arrays = ([] if p is None else list(leaves(p))) + [
         (f"input {i}", x) for i, x in enumerate(xs) if _is_floating(x)
@@ -129,8 +130,8 @@ def gradient_errors(
     y, cache = evaluate()
     dy = rng.standard_normal(np.shape(y))  # an array even for a scalar loss
     dy.flags.writeable = False
-    gradients = _run_backward(backward, p, dy, cache, rng)
-    again = _run_backward(backward, p, dy, cache, rng)
+    gradients = _run_backward(backward, p, dy, cache, buffer)
+    again = _run_backward(backward, p, dy, cache, buffer)
     _check_shapes(arrays, gradients, again)
 
     # Sums of rounding errors in ⟨dy, f⟩, divided by 2ε: differences below it mean nothing.
@@ -152,15 +153,14 @@ def gradient_errors(
     return errors
 
 
-def _run_backward(backward: Callable[..., Any], p: Any, dy: Array, cache: Any, rng: Any) -> Any:
+def _run_backward(backward: Callable, p: Any, dy: Array, cache: Any, buffer: Array) -> list:
     """The gradients of all parameters, then of all inputs, as one list."""
     if p is None:
         dp, dx = [], backward(dy, cache)
     else:
-        noise = rng.standard_normal(sum(a.size for _, a in leaves(p)))
-        flat = noise.copy()  # a backward that assigns (=) in place of adding (+=) shows here
+        flat = buffer.copy()  # a backward that assigns (=) in place of adding (+=) shows here
         dx = backward(p, view(p, flat), dy, cache)
-        dp = [g for _, g in leaves(view(p, flat - noise))]
+        dp = [g for _, g in leaves(view(p, flat - buffer))]
     return dp + ([] if dx is None else list(dx) if isinstance(dx, tuple) else [dx])
 
 

@@ -13,9 +13,10 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from contextvars import copy_context
 from typing import Any
 
 import numpy as np
@@ -46,9 +47,15 @@ class DataParallel:
         self.views = [view(p, g) for g in self.gradients]
         self.pool = ThreadPoolExecutor(n_shards) if n_shards > 1 else None
 
-    def run(self, f: Callable, *arguments: Any) -> list:
-        """map, on the threads if there are several."""
-        return list((self.pool.map if self.pool else map)(f, *arguments))
+    def run(self, f: Callable[[Any], Any], items: Iterable[Any]) -> list:
+        """[f(item) for item in items], on the threads if there are several.
+
+        Each call sees the caller's context, to which NumPy's ``errstate`` belongs.
+        """
+        if self.pool is None:
+            return [f(item) for item in items]
+        futures = [self.pool.submit(copy_context().run, f, item) for item in items]
+        return [future.result() for future in futures]
 
     def gradient(self, micro_batches: list[tuple[Array, Array]], seed: list[int]) -> tuple:
         """(loss, ∂loss/∂θ) of micro-batches of (ids, targets), as of one large batch.

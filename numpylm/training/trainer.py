@@ -16,6 +16,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from numpylm.baselines.ngram import ngram_losses
 from numpylm.data.batches import BPTTColumns, RandomWindows, require_window
 from numpylm.data.corpus import load_corpus
@@ -160,7 +162,8 @@ class Trainer:
         threads = DataParallel(
             *objective, self.theta, self.p, self.config.threads, config=self.model
         )
-        with one_blas_thread(), threads:
+        # Overflow and NaN are looked for where a loss arrives, and reported with their step.
+        with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"), threads:
             yield threads
 
     def _update(self, parallel: DataParallel) -> None:

@@ -1,0 +1,73 @@
+"""§1.1 n-gram models: probabilities that sum to one, and the published floors."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from numpylm.baselines.ngram import ngram_losses, train_ngram
+
+V = 4
+STREAMS = st.lists(st.integers(0, V - 1), min_size=3, max_size=60).map(np.array)
+
+
+@given(STREAMS, st.integers(1, 3), st.sampled_from([None, 0.1, 1.0]))
+def test_probabilities_sum_to_one(train, order, add_k):
+    model = train_ngram(train, order, V, add_k=add_k)
+    for history in np.ndindex(*(V,) * 2):  # two tokens, then every possible third
+        p = [model.probabilities(np.array([*history, w]))[-1] for w in range(V)]
+        assert sum(p) == pytest.approx(1.0, abs=1e-12)
+        assert min(p) > 0
+
+
+def test_add_k_by_hand():
+    model = train_ngram(np.array([0, 1, 0, 1, 0, 2]), 2, 3, add_k=1.0)
+    # After 0 came 1, 1, 2: P(1 | 0) = (2 + 1) / (3 + 3), P(0 | 0) = 1 / 6.
+    np.testing.assert_allclose(model.probabilities(np.array([0, 1])), [3 / 6])
+    np.testing.assert_allclose(model.probabilities(np.array([0, 0])), [1 / 6])
+
+
+def test_witten_bell_by_hand():
+    model = train_ngram(np.array([0, 1, 0, 1, 0, 2]), 2, 3)
+    unigram = (2 + 3 * (1 / 3)) / (6 + 3)  # 1 occurs twice in six tokens of three kinds
+    bigram = (2 + 2 * unigram) / (3 + 2)  # after 0: 1 twice of three, two kinds
+    np.testing.assert_allclose(model.probabilities(np.array([0, 1])), [bigram])
+
+
+def test_an_unseen_history_falls_back():
+    model = train_ngram(np.array([0, 1, 0, 1]), 3, 4)
+    shorter = train_ngram(np.array([0, 1, 0, 1]), 2, 4)
+    stream = np.array([3, 0, 1])  # "3 0" was never seen
+    np.testing.assert_allclose(model.probabilities(stream), shorter.probabilities(stream))
+
+
+def test_more_history_helps_on_text_with_structure():
+    rng = np.random.default_rng(0)
+    stream = np.cumsum(rng.integers(1, 3, 5000)) % 7  # the next is the last plus 1 or 2
+    losses = ngram_losses(stream[:4000], stream[4000:], 7)
+    assert losses["unigram"] == pytest.approx(np.log(7), abs=0.01)
+    assert losses["bigram"] == pytest.approx(np.log(2), abs=0.02)
+    assert losses["trigram"] == pytest.approx(np.log(2), abs=0.05)
+
+
+def test_published_floors_on_tinyshakespeare(shakespeare):
+    """add-0.1 unigram and bigram on nanoGPT's split: 3.3473 and 2.4838 nats per character."""
+    symbols = sorted(set(shakespeare))
+    assert len(symbols) == 65
+    stream = np.searchsorted(symbols, list(shakespeare))
+    train, valid = stream[:1_003_854], stream[1_003_854:]
+    for order, published in ((1, 3.3473), (2, 2.4838)):
+        assert train_ngram(train, order, 65, add_k=0.1).loss(valid) == pytest.approx(
+            published, abs=1e-4
+        )
+
+
+def test_bad_settings_are_refused():
+    with pytest.raises(ValueError, match="2 tokens cannot make 3-grams"):
+        train_ngram(np.array([0, 1]), 3, 2)
+    with pytest.raises(ValueError, match="0-grams"):
+        train_ngram(np.array([0, 1]), 0, 2)
+    with pytest.raises(ValueError, match="k > 0, not -1"):
+        train_ngram(np.array([0, 1]), 1, 2, add_k=-1)
+    with pytest.raises(ValueError, match="do not fit 63 bits"):
+        train_ngram(np.array([0, 1, 2]), 3, 3_000_000)

@@ -1,0 +1,71 @@
+"""§5.1 Batches: shifted by one, covering the stream exactly once, a function of (seed, step)."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from numpylm.data.batches import BPTTColumns, RandomWindows, evaluation_windows
+
+
+@given(st.integers(1, 7), st.integers(1, 9), st.integers(2, 120))
+def test_bptt_covers_each_column_exactly_once(batch_size, length, n):
+    n = max(n, 2 * batch_size)
+    batches = BPTTColumns(np.arange(n), batch_size, length)
+    chunks = [batches.batch(step) for step in range(batches.chunks_per_epoch)]
+    ids = np.concatenate([x for x, _ in chunks], axis=1)
+    targets = np.concatenate([y for _, y in chunks], axis=1)
+    height = n // batch_size
+    columns = np.arange(height * batch_size).reshape(batch_size, height)
+    np.testing.assert_array_equal(ids, columns[:, :-1])
+    np.testing.assert_array_equal(targets, columns[:, 1:])
+    assert all(x.shape[1] == length for x, _ in chunks[:-1])
+    np.testing.assert_array_equal(batches.batch(batches.chunks_per_epoch)[0], chunks[0][0])
+
+
+def test_the_last_short_chunk_is_kept():
+    batches = BPTTColumns(np.arange(22), batch_size=2, length=4)  # columns of 11: 10 targets
+    assert [batches.batch(i)[0].shape for i in range(3)] == [(2, 4), (2, 4), (2, 2)]
+
+
+def test_the_textbooks_batches():
+    """§5.1: batch 128, length 35."""
+    ids, targets = BPTTColumns(np.arange(128 * 100), 128, 35).batch(0)
+    assert ids.shape == targets.shape == (128, 35)
+    assert targets[3, 0] == ids[3, 0] + 1 == 301
+
+
+def test_windows_are_consecutive_and_shifted():
+    batches = RandomWindows(np.arange(50), batch_size=8, length=6, seed=3)
+    ids, targets = batches.batch(4)
+    assert ids.shape == (8, 6)
+    np.testing.assert_array_equal(targets, ids + 1)
+    np.testing.assert_array_equal(np.diff(ids, axis=1), 1)
+    np.testing.assert_array_equal(batches.batch(4)[0], ids)
+    assert (batches.batch(5)[0] != ids).any()
+
+
+def test_windows_reach_both_ends():
+    batches = RandomWindows(np.arange(8), batch_size=200, length=6, seed=0)
+    ids, targets = batches.batch(0)
+    assert ids.min() == 0
+    assert targets.max() == 7
+
+
+@given(st.integers(1, 9), st.integers(2, 60))
+def test_evaluation_windows_cover_all_they_can(length, n):
+    if n < length + 1:
+        with pytest.raises(ValueError, match=f"has {n} tokens"):
+            evaluation_windows(np.arange(n), length)
+        return
+    ids, targets = evaluation_windows(np.arange(n), length)
+    assert ids.shape == ((n - 1) // length, length)
+    np.testing.assert_array_equal(ids.ravel(), np.arange(ids.size))
+    np.testing.assert_array_equal(targets, ids + 1)
+
+
+def test_too_short_streams_are_refused():
+    with pytest.raises(ValueError, match="has 6 tokens, a context of 6 needs 7"):
+        RandomWindows(np.arange(6), 2, 6, 0)
+    with pytest.raises(ValueError, match="3 training tokens cannot fill 2 columns"):
+        BPTTColumns(np.arange(3), 2, 1)

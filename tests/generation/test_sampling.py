@@ -1,0 +1,107 @@
+"""§5.4 Generation: the filters do what they say, and a seed gives one text."""
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from numpylm.generation.sampling import generate, next_token_distribution
+from numpylm.models.gpt import GPTConfig, gpt_forward, gpt_init
+
+LOGITS = np.log(np.array([0.1, 0.4, 0.2, 0.3]))
+
+
+def test_temperature_one_is_softmax():
+    np.testing.assert_allclose(next_token_distribution(LOGITS), [0.1, 0.4, 0.2, 0.3])
+
+
+def test_temperature_sharpens_and_flattens():
+    cold, warm = (next_token_distribution(LOGITS, temperature=t) for t in (0.5, 2.0))
+    np.testing.assert_allclose(cold, np.square([1, 4, 2, 3]) / 30)
+    np.testing.assert_allclose(warm, np.sqrt([1, 4, 2, 3]) / np.sqrt([1, 4, 2, 3]).sum())
+
+
+def test_temperature_zero_is_greedy_and_takes_the_first_of_equals():
+    np.testing.assert_array_equal(
+        next_token_distribution(np.array([1.0, 3.0, 3.0]), temperature=0.0), [0, 1, 0]
+    )
+
+
+def test_top_k_keeps_exactly_k():
+    np.testing.assert_allclose(next_token_distribution(LOGITS, top_k=2), [0, 4 / 7, 0, 3 / 7])
+    equal = next_token_distribution(np.zeros(5), top_k=3)
+    np.testing.assert_allclose(equal, [1 / 3, 1 / 3, 1 / 3, 0, 0])
+    np.testing.assert_allclose(next_token_distribution(LOGITS, top_k=99), [0.1, 0.4, 0.2, 0.3])
+
+
+def test_top_p_keeps_the_fewest_that_reach_p():
+    kept = {1e-9: [0, 1, 0, 0], 0.65: [0, 4 / 7, 0, 3 / 7], 0.75: [0, 4 / 9, 2 / 9, 3 / 9]}
+    for top_p, expected in kept.items():
+        np.testing.assert_allclose(next_token_distribution(LOGITS, top_p=top_p), expected)
+
+
+@given(
+    st.lists(st.floats(-1e4, 1e4), min_size=1, max_size=20),
+    st.floats(0, 100),
+    st.integers(1, 25),
+    st.floats(1e-6, 1.0),
+)
+def test_it_is_always_a_distribution(logits, temperature, top_k, top_p):
+    logits = np.array(logits, np.float32)
+    p = next_token_distribution(logits, temperature=temperature, top_k=top_k, top_p=top_p)
+    assert p.sum() == pytest.approx(1.0)
+    assert (p >= 0).all()
+    assert p[logits.argmax()] > 0
+    assert np.count_nonzero(p) <= top_k
+
+
+@pytest.fixture
+def model():
+    config = GPTConfig(vocab_size=9, context=5, n_layers=1, n_heads=2, d_model=8, d_ff=16)
+    theta, p = gpt_init(0, config)
+    theta *= 5  # away from the nearly uniform distribution of the initialisation
+    return p, config
+
+
+def test_one_seed_one_text(model):
+    p, config = model
+
+    def text(seed):
+        rng = np.random.default_rng(seed)
+        return list(generate(p, np.array([1, 2]), 20, config=config, rng=rng))
+
+    assert len(text(0)) == 20
+    assert text(0) == text(0)
+    assert text(0) != text(1)
+
+
+def test_greedy_follows_the_largest_logit_over_a_sliding_window(model):
+    p, config = model
+    rng = np.random.default_rng(0)
+    ids = [3, 1]
+    new = list(generate(p, np.array(ids), 9, config=config, rng=rng, temperature=0.0))
+    for token in new:
+        logits, _ = gpt_forward(p, np.array([ids[-config.context :]]), config=config)
+        assert token == logits[0, -1].argmax()
+        ids.append(token)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"temperature": -1.0}, "temperature is -1.0"),
+        ({"temperature": float("nan")}, "temperature is nan"),
+        ({"top_k": 0}, "top_k is 0"),
+        ({"top_p": 0.0}, "top_p is 0.0"),
+        ({"top_p": 1.5}, "top_p is 1.5"),
+    ],
+)
+def test_settings_out_of_range_are_named(settings, message):
+    with pytest.raises(ValueError, match=message):
+        next_token_distribution(LOGITS, **settings)
+
+
+def test_an_empty_prompt_is_refused(model):
+    p, config = model
+    with pytest.raises(ValueError, match="prompt of 0"):
+        list(generate(p, np.array([], np.int64), 3, config=config, rng=np.random.default_rng(0)))

@@ -1,0 +1,66 @@
+"""§5.2 Settings: presets as published, and one clear error for what cannot work."""
+
+import dataclasses
+import json
+
+import pytest
+
+from numpylm.training.config import PRESETS, TrainConfig, config_from_dict, preset
+
+
+def test_nanogpt_cpu_is_the_published_configuration():
+    c = preset("nanogpt-cpu")
+    assert (c.n_layers, c.n_heads, c.d_model, c.d_ff, c.context) == (4, 4, 128, 512, 64)
+    assert (c.batch_size, c.activation, c.norm, c.positions) == (12, "gelu", "pre", "learned")
+    assert (c.tied, c.bias, c.dropout) == (True, False, 0.0)
+    assert (c.optimizer, c.lr, c.min_lr, c.schedule) == ("adamw", 1e-3, 1e-4, "cosine")
+    assert (c.steps, c.warmup, c.beta1, c.beta2) == (2000, 100, 0.9, 0.99)
+    assert (c.weight_decay, c.clip) == (0.1, 1.0)
+
+
+def test_wikitext2_is_the_textbooks_model():
+    c = preset("wikitext2")
+    assert (c.n_layers, c.n_heads, c.d_model, c.d_ff, c.dropout) == (2, 2, 200, 200, 0.2)
+    assert (c.batching, c.batch_size, c.context, c.tokenizer) == ("bptt", 128, 35, "word")
+
+
+@pytest.mark.parametrize("name", PRESETS)
+def test_presets_survive_json(name):
+    data = json.loads(json.dumps(dataclasses.asdict(preset(name))))
+    assert config_from_dict(data) == preset(name)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"d_model": 510, "n_heads": 8}, "d_model 510 is not divisible by n_heads 8"),
+        ({"n_layers": 0}, "n_layers is 0"),
+        ({"batch_size": -3}, "batch_size is -3"),
+        ({"context": 2.5}, "context is 2.5; it must be of type int"),
+        ({"tied": 1}, "tied is 1; it must be of type bool"),
+        ({"dropout": 1.0}, r"dropout 1.0 is not in \[0, 1\)"),
+        ({"lr": 0.0}, "lr is 0.0; it must be positive"),
+        ({"lr": float("nan")}, "lr is nan; it must be finite"),
+        ({"min_lr": 0.1}, "min_lr 0.1 is above lr 0.001"),
+        ({"clip": -1.0}, "clip is -1.0"),
+        ({"beta1": 1.0}, r"beta1 is 1.0; it must be in \[0, 1\)"),
+        ({"norm": "rms"}, "norm is 'rms'; it must be one of pre, post"),
+        ({"optimizer": "lion"}, "optimizer is 'lion'"),
+        ({"seed": -1}, "seed is -1"),
+        ({"threads": 0}, "threads is 0"),
+    ],
+)
+def test_what_cannot_work_is_named(change, message):
+    with pytest.raises(ValueError, match=message):
+        TrainConfig(**change)
+
+
+def test_an_unknown_preset_is_named():
+    with pytest.raises(ValueError, match="'huge' is none of tiny"):
+        preset("huge")
+
+
+@pytest.mark.parametrize("data", [None, [], {}, {"lr": 1.0}])
+def test_damaged_settings_are_refused(data):
+    with pytest.raises(ValueError, match=r"settings in config\.json are damaged"):
+        config_from_dict(data)

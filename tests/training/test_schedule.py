@@ -1,0 +1,33 @@
+"""§5.3 The course of the learning rate."""
+
+import pytest
+
+from numpylm.training.config import TrainConfig
+from numpylm.training.schedule import learning_rate
+
+COSINE = TrainConfig(steps=2000, warmup=100, lr=1e-3, min_lr=1e-4)
+
+
+def test_warm_up_is_linear():
+    rates = [learning_rate(t, COSINE) for t in range(100)]
+    assert rates[0] == pytest.approx(1e-3 / 101)
+    assert rates[99] == pytest.approx(1e-3 * 100 / 101)
+    assert rates[50] - rates[49] == pytest.approx(rates[1] - rates[0])
+
+
+def test_cosine_starts_at_lr_halves_in_the_middle_and_ends_at_min_lr():
+    assert learning_rate(100, COSINE) == pytest.approx(1e-3)
+    assert learning_rate(1050, COSINE) == pytest.approx((1e-3 + 1e-4) / 2)
+    assert learning_rate(2000, COSINE) == pytest.approx(1e-4)
+    assert learning_rate(9999, COSINE) == pytest.approx(1e-4)
+
+
+def test_constant_and_step():
+    constant = TrainConfig(schedule="constant", warmup=0, lr=0.5)
+    assert learning_rate(0, constant) == learning_rate(10**6, constant) == 0.5
+    step = TrainConfig(schedule="step", warmup=0, lr=8.0, decay_every=10, decay_factor=0.5)
+    assert [learning_rate(t, step) for t in (0, 9, 10, 19, 20)] == [8, 8, 4, 4, 2]
+
+
+def test_warm_up_may_be_the_whole_run():
+    assert learning_rate(5, TrainConfig(steps=5, warmup=5)) == pytest.approx(1e-3)

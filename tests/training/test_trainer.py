@@ -1,0 +1,218 @@
+"""§5.3 A run: repeats bit for bit, resumes bit for bit, and loses nothing that it had saved."""
+
+import dataclasses
+import errno
+import json
+import os
+import signal
+import threading
+
+import numpy as np
+import pytest
+
+from numpylm.training import trainer as trainer_module
+from numpylm.training.checkpoint import load_checkpoint, save_checkpoint
+from numpylm.training.config import TrainConfig
+from numpylm.training.run import open_run
+from numpylm.training.trainer import Trainer, TrainingInterrupted
+
+SMALL = TrainConfig(
+    n_layers=2, n_heads=2, d_model=12, d_ff=20, context=8, batch_size=4, dropout=0.1, bias=True,
+    steps=12, warmup=2, eval_every=4, lr=1e-2,
+)  # fmt: skip
+
+
+@pytest.fixture
+def config(tmp_path):
+    path = tmp_path / "text.txt"
+    path.write_text("the quick brown fox jumps over the lazy dog\n" * 30)
+    return dataclasses.replace(SMALL, corpus=str(path))
+
+
+def fit(folder, config):
+    trainer = Trainer.start(folder, config)
+    trainer.fit(log=None)
+    return trainer
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"batching": "bptt", "optimizer": "sgd", "momentum": 0.9, "schedule": "step", "lr": 0.1},
+        {"optimizer": "adam", "accumulate": 2, "tokenizer": "word", "tied": False, "threads": 1},
+        {"norm": "post", "positions": "sinusoidal", "tokenizer": "byte", "schedule": "constant"},
+    ],
+)
+def test_a_resumed_run_ends_with_the_same_bits(tmp_path, config, changes):
+    config = dataclasses.replace(config, **changes)
+    whole = fit(tmp_path / "whole", config)
+    broken = Trainer.start(tmp_path / "broken", config)
+    stop_after(broken, 6)  # between two evaluations
+    with pytest.raises(TrainingInterrupted, match="step 6"):
+        broken.fit(log=None)
+    resumed = Trainer.resume(tmp_path / "broken")
+    assert resumed.step == 6
+    resumed.fit(log=None)
+    np.testing.assert_array_equal(whole.theta, resumed.theta)
+    for name, vector in whole.optimizer.state.items():
+        np.testing.assert_array_equal(vector, resumed.optimizer.state[name])
+    assert without_speed(whole) == without_speed(resumed)
+    assert whole.step == 12
+
+
+def stop_after(trainer, step):
+    """Ctrl-C while that step is computed."""
+    update = trainer._update
+
+    def update_and_interrupt(parallel):
+        update(parallel)
+        if trainer.step == step:
+            os.kill(os.getpid(), signal.SIGINT)
+
+    trainer._update = update_and_interrupt
+
+
+def without_speed(trainer):
+    lines = (trainer.run.folder / "metrics.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(m).items() if k != "tokens_per_second"} for m in lines]
+
+
+def test_the_run_folder_holds_what_the_design_says(tmp_path, config):
+    trainer = fit(tmp_path / "run", config)
+    run = open_run(tmp_path / "run")
+    assert run.config == config
+    assert [m["step"] for m in run.metrics] == [0, 4, 8, 12]
+    assert set(run.metrics[-1]) == {
+        "step", "tokens", "train_loss", "val_loss", "learning_rate", "gradient_norm",
+        "tokens_per_second",
+    }  # fmt: skip
+    assert run.metrics[-1]["tokens"] == 12 * 4 * 8
+    assert run.metrics[-1]["val_loss"] == trainer.evaluate("valid")
+    assert run.metrics[0]["val_loss"] == pytest.approx(np.log(run.tokenizer.vocab_size), rel=0.05)
+    assert run.metrics[-1]["val_loss"] < run.metrics[0]["val_loss"]
+    assert run.corpus["sha256"] == trainer.corpus.summary["sha256"]
+    assert set(run.baselines) == {"unigram", "bigram", "trigram"}
+    assert sorted(os.listdir(tmp_path / "run")) == [
+        "checkpoint.safetensors", "config.json", "metrics.jsonl", "tokenizer.json",
+    ]  # fmt: skip
+
+
+def test_the_same_settings_give_the_same_bits_another_seed_others(tmp_path, config):
+    a, b = (fit(tmp_path / name, config) for name in "ab")
+    np.testing.assert_array_equal(a.theta, b.theta)
+    c = fit(tmp_path / "c", dataclasses.replace(config, seed=2))
+    assert (a.theta != c.theta).any()
+
+
+def test_metrics_after_the_checkpoint_are_cut_back(tmp_path, config):
+    """A kill between the writing of metrics and of the checkpoint leaves one line too many."""
+    trainer = fit(tmp_path / "run", config)
+    checkpoint = load_checkpoint(trainer.run.checkpoint)
+    checkpoint.step = 8
+    save_checkpoint(trainer.run.checkpoint, checkpoint)
+    assert [m["step"] for m in Trainer.resume(tmp_path / "run").run.metrics] == [0, 4, 8]
+
+
+def test_a_finished_run_has_nothing_left_to_do(tmp_path, config):
+    whole = fit(tmp_path / "run", config)
+    again = Trainer.resume(tmp_path / "run")
+    again.fit(log=None)
+    np.testing.assert_array_equal(whole.theta, again.theta)
+
+
+def test_a_changed_corpus_is_refused(tmp_path, config):
+    fit(tmp_path / "run", config)
+    (tmp_path / "text.txt").write_text("the lazy dog sleeps all day and the fox jumps\n" * 30)
+    with pytest.raises(ValueError, match="has changed since"):
+        Trainer.resume(tmp_path / "run")
+
+
+def test_divergence_stops_and_keeps_the_last_checkpoint(tmp_path, config):
+    trainer = Trainer.start(tmp_path / "run", config)
+    update = trainer._update
+
+    def poison(parallel):
+        if trainer.step == 5:
+            trainer.theta[0] = np.nan
+        update(parallel)
+
+    trainer._update = poison
+    with pytest.raises(
+        ValueError, match="diverged: loss nan .* at step 5; the checkpoint of step 4"
+    ):
+        trainer.fit(log=None)
+    assert load_checkpoint(trainer.run.checkpoint).step == 4
+
+
+def test_an_absurd_learning_rate_is_reported_as_divergence(tmp_path, config):
+    config = dataclasses.replace(
+        config, optimizer="sgd", lr=1e30, clip=0.0, warmup=0, schedule="constant"
+    )
+    with pytest.raises(ValueError, match="training diverged"):
+        fit(tmp_path / "run", config)
+
+
+def test_a_full_disk_keeps_the_last_checkpoint(tmp_path, config, monkeypatch):
+    trainer = Trainer.start(tmp_path / "run", config)
+    save = trainer_module.save_checkpoint
+
+    def full(path, checkpoint):
+        if checkpoint.step == 8:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save(path, checkpoint)
+
+    monkeypatch.setattr(trainer_module, "save_checkpoint", full)
+    with pytest.raises(ValueError, match="step 8 .* No space left on device; .* step 4 is intact"):
+        trainer.fit(log=None)
+    assert Trainer.resume(tmp_path / "run").step == 4
+
+
+def test_an_existing_run_is_not_overwritten(tmp_path, config):
+    fit(tmp_path / "run", config)
+    with pytest.raises(ValueError, match="holds a run already"):
+        Trainer.start(tmp_path / "run", config)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("short", "training text has 4 tokens"),
+        ("just enough for training, not more", "validation text has 4 tokens, a context of 8"),
+    ],
+)
+def test_a_text_that_is_too_short_makes_no_folder(tmp_path, config, text, message):
+    (tmp_path / "text.txt").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        Trainer.start(tmp_path / "run", config)
+    assert not (tmp_path / "run").exists()
+
+
+def test_training_works_outside_the_main_thread(tmp_path, config):
+    """Where no signal handler can be set."""
+    done = []
+    thread = threading.Thread(target=lambda: done.append(fit(tmp_path / "run", config).step))
+    thread.start()
+    thread.join()
+    assert done == [12]
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("config.json", "{", "not valid JSON"),
+        ("config.json", "[]", "lacks settings"),
+        ("config.json", None, "not a run folder"),
+        ("tokenizer.json", None, "cannot read"),
+        ("metrics.jsonl", "{\n", "not valid JSON"),
+        ("checkpoint.safetensors", None, "has no checkpoint"),
+    ],
+)
+def test_a_damaged_folder_is_named(tmp_path, config, name, content, message):
+    fit(tmp_path / "run", config)
+    if content is None:
+        (tmp_path / "run" / name).unlink()
+    else:
+        (tmp_path / "run" / name).write_text(content)
+    with pytest.raises(ValueError, match=message):
+        Trainer.resume(tmp_path / "run")
