@@ -1,0 +1,77 @@
+"""The look of the book's figures: one quiet style, and the picture of attention weights.
+
+Colours: Okabe & Ito 2008, which colour-blind readers can tell apart. Lines differ in their dashes
+too, so that a figure survives a printer without colour.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from numpylm.parameters import Array
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.image import AxesImage
+
+BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK = OKABE_ITO = (
+    *("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"),
+)
+DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
+
+
+def use_house_style() -> None:
+    """Set matplotlib's defaults: for all figures drawn after this call."""
+    import matplotlib
+    from cycler import cycler
+
+    matplotlib.rcParams.update(
+        {
+            "figure.figsize": (7.0, 3.2),
+            "figure.dpi": 110,
+            "savefig.dpi": 110,
+            "figure.constrained_layout.use": True,
+            "font.size": 10,
+            "axes.titlesize": 10.5,
+            "axes.labelsize": 10,
+            "legend.fontsize": 9,
+            "legend.frameon": False,
+            "lines.linewidth": 1.8,
+            "lines.markersize": 5,
+            "axes.prop_cycle": cycler(color=OKABE_ITO) + cycler(linestyle=DASHES),
+            "axes.spines.top": False,
+            "axes.spines.right": False,
+            "axes.edgecolor": "0.4",
+            "axes.axisbelow": True,
+            "axes.grid": True,
+            "grid.color": "0.9",
+            "grid.linewidth": 0.8,
+        }
+    )
+
+
+def attention_map(
+    weights: Array, queries: Sequence[str], keys: Sequence[str], ax: Axes | None = None
+) -> AxesImage:
+    """Draw weights (T, S): one row a query, one column a key; white 0, dark blue 1, grey exactly 0.
+
+    Returns the image, for a colour bar or another range (``image.set_clim``). Raises
+    ``ValueError`` unless there is one label for each row and for each column.
+    """
+    import matplotlib.pyplot as plt
+
+    if weights.shape != (len(queries), len(keys)):
+        raise ValueError(f"{len(queries)} queries, {len(keys)} keys, but weights {weights.shape}")
+    ax = plt.subplots()[1] if ax is None else ax
+    colours = plt.get_cmap("Blues").with_extremes(bad="0.88")
+    image = ax.imshow(np.ma.masked_equal(weights, 0.0), cmap=colours, vmin=0.0, vmax=1.0)
+    ax.set_xticks(range(len(keys)), keys, rotation=90)
+    ax.set_yticks(range(len(queries)), queries)
+    ax.set(xlabel="key", ylabel="query")
+    ax.tick_params(length=0)
+    ax.grid(False)
+    ax.spines[:].set_visible(False)
+    return image
