@@ -193,7 +193,7 @@ def _compare(
     name: str, shape: tuple[int, ...], analytic: Array, numeric: Array, noise: float
 ) -> GradientError:
     size = float(np.linalg.norm(analytic) + np.linalg.norm(numeric))
-    vanishes = size < noise * np.sqrt(analytic.size)
+    vanishes = bool(size < noise * np.sqrt(analytic.size))
     error = 0.0 if vanishes else float(np.linalg.norm(analytic - numeric)) / size
     largest = np.argmax(np.abs(analytic - numeric)) if analytic.size else None
     a, n = (0.0, 0.0) if largest is None else (float(analytic[largest]), float(numeric[largest]))

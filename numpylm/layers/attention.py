@@ -50,8 +50,9 @@ def attention_weights(
     """A = softmax(Q Kᵀ / √d_k); q (..., T, d_k), k (..., S, d_k) -> (..., T, S).
 
     mask: booleans, True = may attend, that broadcast to (..., T, S) without widening it; it adds
-    to ``causal``. A query that may attend to nothing gets a row of zeros. Raises ``ValueError``
-    if widths differ or the mask does not fit.
+    to ``causal``. Its last two axes are always (T, S): padding (B, S) must come as (B, 1, S). A
+    query that may attend to nothing gets a row of zeros. Raises ``ValueError`` if widths differ
+    or the mask does not fit.
     """
     if q.shape[-1] != k.shape[-1]:
         raise ValueError(f"queries have {q.shape[-1]} features, keys {k.shape[-1]}")

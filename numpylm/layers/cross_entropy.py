@@ -54,7 +54,7 @@ def cross_entropy_backward(dloss: Array, cache: tuple) -> Array:
     Derivation: ∂(log Σ_j exp x_j)/∂x_i = softmax(x)_i, and −x_target contributes −1 at the target.
     """
     probabilities, predicted, wanted, n = cache
-    scale = probabilities.dtype.type(dloss / n)
+    scale = probabilities.dtype.type(float(dloss) / n)  # a float32 dloss must not round 1 / n
     dlogits = probabilities * scale
     rows = dlogits.reshape(-1, dlogits.shape[-1])
     rows[predicted, wanted] -= scale

@@ -61,9 +61,9 @@ def multi_head_forward(
 ) -> tuple[Array, MultiHeadCache]:
     """Self-attention of x, or cross-attention of x to memory; (B, T, D) -> (B, T, D).
 
-    memory: (B, S, D), or None for self-attention. mask: booleans, True = may attend; (B, S) hides
-    keys (padding), (B, T, S) hides pairs; it adds to ``causal``. Raises ``ValueError`` if D is
-    not divisible by n_heads or the mask does not fit.
+    memory: (B, S, D), or None for self-attention. mask: booleans, True = may attend; two axes
+    always mean (B, S) and hide keys (padding), three mean (B, T, S) and hide pairs; it adds to
+    ``causal``. Raises ``ValueError`` if D is not divisible by n_heads or the mask does not fit.
     """
     q, c_query = linear_forward(p.query, x)
     source = x if memory is None else memory

@@ -49,13 +49,18 @@ class TokenizedCorpus:
     summary: dict
 
     @classmethod
-    def load(cls, config: TrainConfig, tokenizer: Tokenizer | None = None) -> TokenizedCorpus:
-        """Read and encode the corpus of a configuration, training a tokenizer if none is given.
+    def load(cls, config: TrainConfig, run: Run | None = None) -> TokenizedCorpus:
+        """Read and encode the corpus of a configuration, with the tokenizer of a run if given.
 
-        Raises ``ValueError`` if the text cannot be read or is shorter than a context.
+        Raises ``ValueError`` if the text cannot be read, is shorter than a context, or is not the
+        one that the run was started with.
         """
         corpus = load_corpus(config.corpus)
-        if tokenizer is None:
+        if run is not None and run.corpus.get("sha256") != corpus.sha256:
+            raise ValueError(f"corpus {config.corpus} has changed since {run.folder} was started")
+        if run is not None:
+            tokenizer = run.tokenizer
+        else:
             others = corpus.valid + corpus.test
             tokenizer = train_tokenizer(config.tokenizer, corpus.train, others, config.min_count)
         train, valid, test = map(tokenizer.encode, (corpus.train, corpus.valid, corpus.test))
@@ -104,9 +109,7 @@ class Trainer:
         """Go on from the last checkpoint. Raises ``ValueError`` if the corpus is another now."""
         run = open_run(folder)
         checkpoint = load_checkpoint(run.checkpoint)
-        corpus = TokenizedCorpus.load(run.config, run.tokenizer)
-        if corpus.summary != run.corpus:
-            raise ValueError(f"corpus {run.config.corpus} has changed since {folder} was started")
+        corpus = TokenizedCorpus.load(run.config, run)
         trainer = cls(run, corpus)
         copy_into(trainer.p, checkpoint.parameters, run.checkpoint)
         copy_into(trainer.optimizer.state, checkpoint.optimizer, run.checkpoint)
