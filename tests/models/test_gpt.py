@@ -1,0 +1,154 @@
+from dataclasses import FrozenInstanceError
+
+import numpy as np
+import pytest
+
+from numpylm.models.gpt import GPTConfig, gpt_forward, gpt_init
+from numpylm.parameters import leaves, pack
+
+SMALL = {"vocab_size": 11, "context": 7, "n_layers": 2, "n_heads": 2, "d_model": 8, "d_ff": 10}
+norms = pytest.mark.parametrize("norm", ["pre", "post"])
+all_positions = pytest.mark.parametrize("positions", ["learned", "sinusoidal", "none"])
+
+
+def model(**choices):
+    config = GPTConfig(**{**SMALL, **choices})
+    theta, p = pack(gpt_init(0, config)[1], np.float64)
+    theta += 0.5 * np.random.default_rng(1).standard_normal(theta.shape)
+    return config, p
+
+
+@pytest.fixture
+def ids(rng):
+    return rng.integers(0, 11, (3, 7))
+
+
+@norms
+@all_positions
+def test_a_later_token_never_changes_an_earlier_logit(ids, norm, positions):
+    config, p = model(norm=norm, positions=positions)
+    logits, _ = gpt_forward(p, ids, config=config)
+    assert logits.shape == (3, 7, 11)
+    for t in range(1, 7):
+        later = ids.copy()
+        later[:, t:] = (later[:, t:] + 1) % 11
+        changed, _ = gpt_forward(p, later, config=config)
+        np.testing.assert_allclose(changed[:, :t], logits[:, :t], rtol=1e-12, atol=1e-12)
+        assert (changed[:, t] != logits[:, t]).any()
+
+
+@norms
+def test_a_shorter_sequence_has_the_same_logits(ids, norm):
+    config, p = model(norm=norm)
+    logits, _ = gpt_forward(p, ids, config=config)
+    short, _ = gpt_forward(p, ids[:, :4], config=config)
+    np.testing.assert_allclose(short, logits[:, :4], rtol=1e-12, atol=1e-12)
+
+
+@norms
+def test_padding_on_the_right_changes_nothing(ids, norm):
+    config, p = model(norm=norm)
+    mask = np.arange(7) < np.array([[7], [5], [2]])
+    logits, _ = gpt_forward(p, ids, config=config)
+    padded, _ = gpt_forward(p, np.where(mask, ids, 0), config=config, mask=mask)
+    np.testing.assert_allclose(padded[mask], logits[mask], rtol=1e-12, atol=1e-12)
+
+
+@norms
+def test_padding_on_the_left_is_hidden_by_the_mask(ids, norm):
+    config, p = model(norm=norm, positions="none")
+    mask = np.broadcast_to(np.arange(7) >= 3, ids.shape)
+    padded, _ = gpt_forward(p, ids, config=config, mask=mask)
+    short, _ = gpt_forward(p, ids[:, 3:], config=config)
+    np.testing.assert_allclose(padded[:, 3:], short, rtol=1e-12, atol=1e-12)
+
+
+def test_sequences_of_a_batch_do_not_mix(ids):
+    config, p = model()
+    logits, _ = gpt_forward(p, ids, config=config)
+    alone, _ = gpt_forward(p, ids[1:2], config=config)
+    np.testing.assert_allclose(logits[1:2], alone, rtol=1e-12, atol=1e-12)
+
+
+def test_positions_tell_the_order_of_equal_tokens():
+    same = np.full((1, 7), 3)
+    config, p = model(positions="none")
+    blind, _ = gpt_forward(p, same, config=config)
+    np.testing.assert_allclose(blind[0], np.tile(blind[0, 0], (7, 1)), rtol=1e-12)
+    for positions in ("learned", "sinusoidal"):
+        config, p = model(positions=positions)
+        logits, _ = gpt_forward(p, same, config=config)
+        assert len(np.unique(np.round(logits[0], 9), axis=0)) == 7
+
+
+def test_dropout_needs_a_generator(ids):
+    config, p = model(dropout=0.5)
+    plain, _ = gpt_forward(p, ids, config=model()[0])
+    np.testing.assert_array_equal(gpt_forward(p, ids, config=config)[0], plain)
+    a, b = (gpt_forward(p, ids, config=config, rng=np.random.default_rng(1))[0] for _ in "ab")
+    np.testing.assert_array_equal(a, b)
+    assert (a != plain).any()
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_the_number_of_parameters(tied):
+    config = GPTConfig(**SMALL, tied=tied)
+    theta, _ = gpt_init(0, config)
+    v, context, n, d, f = 11, 7, 2, 8, 10
+    layer = 4 * (d * d + d) + (d * f + f) + (f * d + d) + 2 * 2 * d
+    output = 0 if tied else d * v + v
+    assert theta.size == v * d + context * d + n * layer + 2 * d + output
+    assert theta.dtype == np.float32
+
+
+def test_a_seed_gives_the_same_model_each_time():
+    config = GPTConfig(**SMALL)
+    np.testing.assert_array_equal(gpt_init(3, config)[0], gpt_init(3, config)[0])
+    assert (gpt_init(3, config)[0] != gpt_init(4, config)[0]).any()
+
+
+def test_parts_are_there_only_if_asked_for():
+    _, p = gpt_init(0, GPTConfig(**SMALL, positions="sinusoidal", tied=False, bias=False))
+    assert p.positions is None
+    assert p.output.bias is None
+    assert not [name for name, _ in leaves(p) if name.endswith(("bias", "beta"))]
+    _, p = gpt_init(0, GPTConfig(**SMALL))
+    assert p.output is None
+    assert p.positions.weight.shape == (7, 8)
+
+
+def test_ids_that_do_not_fit_are_rejected(ids):
+    config, p = model()
+    with pytest.raises(ValueError, match=r"ids \(3, 8\) must be \(batch, length ≤ context 7\)"):
+        gpt_forward(p, np.zeros((3, 8), int), config=config)
+    with pytest.raises(ValueError, match=r"ids \(7,\) must be"):
+        gpt_forward(p, ids[0], config=config)
+    with pytest.raises(ValueError, match="token ids span 0 to 11, the vocabulary has 11 entries"):
+        gpt_forward(p, np.array([[0, 11]]), config=config)
+
+
+@pytest.mark.parametrize(
+    ("choices", "message"),
+    [
+        ({"vocab_size": 0}, "vocab_size is 0; it must be a whole number of at least 1"),
+        ({"context": -1}, "context is -1; it must be"),
+        ({"n_layers": 2.0}, r"n_layers is 2\.0; it must be"),
+        ({"n_heads": True}, "n_heads is True; it must be"),
+        ({"d_model": "8"}, "d_model is '8'; it must be"),
+        ({"d_ff": 0}, "d_ff is 0; it must be"),
+        ({"d_model": 510, "n_heads": 8}, "d_model 510 is not divisible by n_heads 8"),
+        ({"dropout": 1.0}, r"dropout 1\.0 is not in \[0, 1\)"),
+        ({"dropout": -0.1}, r"dropout -0\.1 is not in \[0, 1\)"),
+        ({"norm": "middle"}, "norm is 'middle'; it must be one of pre, post"),
+        ({"activation": "tanh"}, "activation is 'tanh'; it must be one of gelu, relu"),
+        ({"positions": "rotary"}, "positions is 'rotary'; it must be one of learned, sinusoidal"),
+    ],
+)
+def test_what_cannot_work_is_rejected(choices, message):
+    with pytest.raises(ValueError, match=message):
+        GPTConfig(**{**SMALL, **choices})
+
+
+def test_a_config_does_not_change():
+    with pytest.raises(FrozenInstanceError):
+        GPTConfig(**SMALL).d_model = 16

@@ -1,0 +1,131 @@
+import ctypes
+import sys
+import threading
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+
+from numpylm.models.gpt import GPTConfig, gpt_init
+from numpylm.objectives.causal import causal_lm_backward, causal_lm_forward
+from numpylm.parameters import pack, view
+from numpylm.training.parallel import DataParallel, keep_freed_pages, one_blas_thread
+
+CONFIG = GPTConfig(vocab_size=11, context=7, n_layers=2, n_heads=2, d_model=8, d_ff=10, dropout=0.3)
+PAIR = causal_lm_forward, causal_lm_backward
+
+
+@pytest.fixture
+def model(rng):
+    theta, p = pack(gpt_init(0, CONFIG)[1], np.float64)
+    theta += 0.5 * rng.standard_normal(theta.shape)
+    return theta, p
+
+
+@pytest.fixture
+def batch(rng):
+    ids, targets = rng.integers(0, 11, (2, 5, 7))
+    targets[0] = -1  # a shard may have nothing to predict
+    targets[3, 2:] = -1
+    return ids, targets
+
+
+class Silent(DataParallel):
+    """Without dropout, so that results can be compared."""
+
+    def __init__(self, theta, p, n_shards):
+        super().__init__(
+            lambda *a, rng=None, **k: causal_lm_forward(*a, **k), causal_lm_backward,
+            theta, p, n_shards, config=CONFIG,
+        )  # fmt: skip
+
+
+def serial(theta, p, ids, targets):
+    loss, cache = causal_lm_forward(p, ids, targets, config=CONFIG)
+    grad = np.zeros_like(theta)
+    causal_lm_backward(p, view(p, grad), 1.0, cache)
+    return loss, grad
+
+
+@pytest.mark.parametrize("n_shards", [1, 2, 3, 5, 7])
+def test_shards_add_up_to_the_serial_gradient(model, batch, n_shards):
+    loss, grad = serial(*model, *batch)
+    with Silent(*model, n_shards) as parallel:
+        for _ in range(2):  # the second time in buffers that have been used
+            got_loss, got = parallel.gradient([batch], [0])
+            assert got_loss == pytest.approx(loss, rel=1e-12)
+            np.testing.assert_allclose(got, grad, rtol=1e-9, atol=1e-14)
+
+
+@pytest.mark.parametrize("n_shards", [1, 2])
+def test_micro_batches_add_up_to_one_large_batch(model, batch, n_shards):
+    ids, targets = batch
+    loss, grad = serial(*model, ids, targets)
+    micro_batches = [(ids[part], targets[part]) for part in (slice(0, 1), slice(1, 4), slice(4, 5))]
+    with Silent(*model, n_shards) as parallel:
+        got_loss, got = parallel.gradient(micro_batches, [0])
+    assert got_loss == pytest.approx(loss, rel=1e-12)
+    np.testing.assert_allclose(got, grad, rtol=1e-9, atol=1e-14)
+
+
+def test_a_seed_repeats_bit_for_bit_and_another_drops_other_units(model, batch):
+    with DataParallel(*PAIR, *model, 2, config=CONFIG) as parallel:
+        first, again, other = (
+            parallel.gradient([batch], seed)[1].copy() for seed in ([1, 5], [1, 5], [1, 6])
+        )
+    np.testing.assert_array_equal(first, again)
+    assert (first != other).any()
+
+
+def test_evaluation_losses_know_no_dropout(model, batch):
+    halves = [(batch[0][:3], batch[1][:3]), (batch[0][3:], batch[1][3:])]
+    expected = [float(serial(*model, *half)[0]) for half in halves]
+    for n_shards in (1, 2):
+        with DataParallel(*PAIR, *model, n_shards, config=CONFIG) as parallel:
+            assert parallel.losses(halves) == pytest.approx(expected, rel=1e-12)
+
+
+def test_shards_run_at_the_same_time(model, batch):
+    both_are_here = threading.Barrier(2, timeout=20)
+
+    def forward(*arguments, **settings):
+        both_are_here.wait()
+        return causal_lm_forward(*arguments, **settings)
+
+    with DataParallel(forward, causal_lm_backward, *model, 2, config=CONFIG) as parallel:
+        parallel.gradient([batch], [0])
+
+
+def test_an_error_in_a_thread_reaches_the_caller(model, batch):
+    with (
+        DataParallel(*PAIR, *model, 2, config=CONFIG) as parallel,
+        pytest.raises(ValueError, match="token ids span"),
+    ):
+        parallel.gradient([(batch[0] + 11, batch[1])], [0])
+
+
+def test_blas_is_held_at_one_thread():
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+    with threadpoolctl.threadpool_limits(limits=2, user_api="blas"), one_blas_thread():
+        pools = [pool for pool in threadpoolctl.threadpool_info() if pool["user_api"] == "blas"]
+        assert [pool["num_threads"] for pool in pools] == [1] * len(pools)
+
+
+@pytest.mark.parametrize(("accepted", "result"), [(1, True), (0, False)])
+def test_malloc_is_asked_where_there_is_glibc(monkeypatch, accepted, result):
+    calls = []
+    mallopt = SimpleNamespace(mallopt=lambda *setting: calls.append(setting) or accepted)
+    monkeypatch.setattr(sys, "platform", "linux")
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: mallopt)
+    assert keep_freed_pages() is result
+    assert {(-1, -1), (-4, 0)} <= set(calls)  # M_TRIM_THRESHOLD, M_MMAP_MAX: return nothing
+    assert {option for option, _ in calls} == {-1, -2, -4, -8}  # numbers from glibc's malloc.h
+
+
+@pytest.mark.parametrize(
+    ("platform", "library"), [("darwin", None), ("win32", None), ("linux", SimpleNamespace())]
+)
+def test_elsewhere_malloc_is_left_alone(monkeypatch, platform, library):
+    monkeypatch.setattr(sys, "platform", platform)
+    monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
+    assert keep_freed_pages() is False
