@@ -28,8 +28,10 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
     except (ValueError, OSError, MemoryError) as error:
-        message = " ".join(str(error).split()) or type(error).__name__
-        print(f"numpylm: error: {message}", file=sys.stderr)
+        message = str(error) or type(error).__name__
+        if isinstance(error, OSError) and error.filename:
+            message = f"{error.filename}: {error.strerror}"
+        print(f"numpylm: error: {' '.join(message.split())}", file=sys.stderr)
         return 2
 
 

@@ -144,6 +144,7 @@ class Trainer:
                 bar.set_postfix_str(self._status(rate), refresh=False)
                 if self.step % config.eval_every == 0 or self.step == config.steps:
                     self._measure(parallel, rate, log)
+                    bar.set_postfix_str(self._status(rate))
                     since, seen = time.perf_counter(), self.progress["tokens"]
                 if stop.is_set():
                     self._save()
@@ -239,9 +240,9 @@ class Trainer:
         return f"the checkpoint of step {self.saved_step} is intact"
 
     def _status(self, tokens_per_second: float) -> str:
-        val = f" val={self.run.metrics[-1]['val_loss']:.3f}" if self.run.metrics else ""
-        mean = self.progress["loss_sum"] / self.progress["updates"]
-        return f"loss={mean:.3f}{val} {tokens_per_second:,.0f} tok/s"
+        last, updates = self.run.metrics[-1], self.progress["updates"]
+        loss = self.progress["loss_sum"] / updates if updates else last["train_loss"]
+        return f"loss={loss:.3f} val={last['val_loss']:.3f} {tokens_per_second:,.0f} tok/s"
 
 
 @contextmanager
