@@ -30,4 +30,4 @@ def test_constant_and_step():
 
 
 def test_warm_up_may_be_the_whole_run():
-    assert learning_rate(5, TrainConfig(steps=5, warmup=5)) == pytest.approx(1e-3)
+    assert learning_rate(5, TrainConfig(steps=5, warmup=5, lr=1e-3)) == pytest.approx(1e-3)
