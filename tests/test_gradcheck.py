@@ -6,7 +6,7 @@ import pytest
 
 from numpylm import audit
 from numpylm.gradcheck import WrongGradient, check_gradients, gradient_errors
-from numpylm.layers import linear
+from numpylm.layers import input_embedding, linear
 from numpylm.layers.attention import attention_backward
 from numpylm.layers.cross_entropy import cross_entropy_backward
 from numpylm.layers.embedding import embedding_backward, unembedding_backward
@@ -14,7 +14,7 @@ from numpylm.layers.layer_norm import layer_norm_backward
 from numpylm.layers.linear import Linear, linear_backward, linear_forward
 from numpylm.layers.residual import residual_backward
 from numpylm.layers.softmax import softmax_backward, softmax_forward, softmax_inplace
-from numpylm.models import decoder, gpt
+from numpylm.models import gpt, layer, stack
 from numpylm.parameters import leaves, pack, view
 
 PAIRS = {pair.name: pair for pair in audit.PAIRS}
@@ -157,11 +157,12 @@ def without_adding(backward):
 
 
 IN_A_MODEL = [
-    (gpt, "unembedding_backward", without_adding(unembedding_backward), "tokens.weight"),
-    (gpt, "embedding_backward", without_adding(embedding_backward), "tokens.weight"),
-    (decoder, "residual_backward", lambda p, dp, dy, cache, f: (
-        residual_backward(p, dp, dy, cache, f) - dy), "tokens.weight"),
-    (decoder, "layer_norm_backward", gamma_outside_the_means, "positions.weight"),
+    (gpt, "unembedding_backward", without_adding(unembedding_backward), "embedding.tokens.weight"),
+    (input_embedding, "embedding_backward", without_adding(embedding_backward),
+        "embedding.tokens.weight"),
+    (layer, "residual_backward", lambda p, dp, dy, cache, f: (
+        residual_backward(p, dp, dy, cache, f) - dy), "embedding.tokens.weight"),
+    (stack, "layer_norm_backward", gamma_outside_the_means, "embedding.positions.weight"),
 ]  # fmt: skip
 
 

@@ -23,9 +23,9 @@ def torch_parameters(p) -> dict[str, torch.Tensor]:
 def torch_logits(t: dict[str, torch.Tensor], ids: torch.Tensor, config) -> torch.Tensor:
     """Logits (B, T, V) by autograd's own operations and fused attention."""
     batch, length = ids.shape
-    x = F.embedding(ids, t["tokens.weight"])
+    x = F.embedding(ids, t["embedding.tokens.weight"])
     if config.positions == "learned":
-        x = x + t["positions.weight"][:length]
+        x = x + t["embedding.positions.weight"][:length]
     elif config.positions == "sinusoidal":
         table = sinusoidal_encoding(length, config.d_model)
         x = x * math.sqrt(config.d_model) + torch.tensor(table, dtype=x.dtype)
@@ -59,7 +59,7 @@ def torch_logits(t: dict[str, torch.Tensor], ids: torch.Tensor, config) -> torch
                 x = norm(norm_name, x + sublayer(name, x))
     if config.norm == "pre":
         x = norm("decoder.norm", x)
-    return x @ t["tokens.weight"].T if config.tied else linear("output", x)
+    return x @ t["embedding.tokens.weight"].T if config.tied else linear("output", x)
 
 
 def torch_loss(t, ids, targets, config, ignore_index: int = -1) -> torch.Tensor:

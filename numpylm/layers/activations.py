@@ -58,6 +58,17 @@ def gelu_backward(dy: Array, cache: tuple[Array, Array]) -> Array:
     return slope
 
 
+def tanh_forward(x: Array) -> tuple[Array, Array]:
+    """y = tanh(x); any shape. BERT's pooler uses it."""
+    y = np.tanh(x)
+    return y, y
+
+
+def tanh_backward(dy: Array, cache: Array) -> Array:
+    """dx = dy (1 − y²)."""
+    return dy * (1.0 - cache * cache)
+
+
 ACTIVATIONS: dict[str, tuple[Callable, Callable]] = {
     "relu": (relu_forward, relu_backward),
     "gelu": (gelu_forward, gelu_backward),

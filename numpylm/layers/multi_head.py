@@ -12,7 +12,7 @@ Source: Vaswani et al. 2017, arXiv:1706.03762, §3.2.2–3.2.3.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -85,7 +85,7 @@ def multi_head_forward(
 
 def multi_head_backward(
     p: MultiHeadAttention, dp: MultiHeadAttention, dy: Array, cache: MultiHeadCache
-) -> Array | tuple[Array, Array]:
+) -> Any:
     """The forward read upwards; returns dx, or (dx, dmemory) for cross-attention.
 
     In self-attention x is used three times, so its gradient is the sum of three.

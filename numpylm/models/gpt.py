@@ -11,34 +11,23 @@ in which published models differ. Source: Radford et al. 2018, 2019.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 
-from numpylm.layers.dropout import dropout_backward, dropout_forward
-from numpylm.layers.embedding import (
-    Embedding,
-    embedding_backward,
-    embedding_forward,
-    embedding_init,
-    unembedding_backward,
-    unembedding_forward,
+from numpylm.layers.embedding import unembedding_backward, unembedding_forward
+from numpylm.layers.input_embedding import (
+    POSITIONS,
+    InputEmbedding,
+    input_embedding_backward,
+    input_embedding_forward,
+    input_embedding_init,
 )
 from numpylm.layers.linear import Linear, linear_backward, linear_forward, linear_init
-from numpylm.layers.positional import (
-    LearnedPositions,
-    learned_positions_backward,
-    learned_positions_forward,
-    learned_positions_init,
-    sinusoidal_positions_backward,
-    sinusoidal_positions_forward,
-)
 from numpylm.models.config import StackConfig, require_choice, require_positive
-from numpylm.models.decoder import Decoder, decoder_backward, decoder_forward, decoder_init
+from numpylm.models.decoder import decoder_backward, decoder_forward, decoder_init
+from numpylm.models.stack import Stack
 from numpylm.parameters import Array, pack
-
-GPT_CHOICES = {"positions": ("learned", "sinusoidal", "none")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,29 +41,28 @@ class GPTConfig(StackConfig):
 
     def __post_init__(self) -> None:
         require_positive(self, "vocab_size", "context")
-        require_choice(self, GPT_CHOICES)
+        require_choice(self, {"positions": POSITIONS})
         super().__post_init__()
 
 
 @dataclass
 class GPT:
-    tokens: Embedding  # (V, D)
-    positions: LearnedPositions | None  # (context, D), if learned
-    decoder: Decoder
+    embedding: InputEmbedding  # (V, D), and (context, D) if positions are learned
+    decoder: Stack
     output: Linear | None  # (D, V); None if tied: the output layer is then the token embedding
 
 
 def gpt_init(seed: int, config: GPTConfig) -> tuple[Array, GPT]:
     """Random parameters for a seed: ``(theta, p)`` as from ``pack``, float32."""
     rng = np.random.default_rng(seed)
-    tokens = embedding_init(rng, config.vocab_size, config.d_model)
-    learned = config.positions == "learned"
-    positions = learned_positions_init(rng, config.context, config.d_model) if learned else None
+    vocab_size, d_model = config.vocab_size, config.d_model
+    embedding = input_embedding_init(
+        rng, vocab_size, config.context, d_model, positions=config.positions
+    )
     decoder = decoder_init(rng, config)
-    output = None
-    if not config.tied:
-        output = linear_init(rng, config.d_model, config.vocab_size, bias=config.bias)
-    return pack(GPT(tokens, positions, decoder, output))
+    tied = config.tied
+    output = None if tied else linear_init(rng, d_model, vocab_size, bias=config.bias)
+    return pack(GPT(embedding, decoder, output))
 
 
 def gpt_forward(
@@ -87,38 +75,28 @@ def gpt_forward(
 ) -> tuple[Array, tuple]:
     """Logits of the next token at each position; integer ids (B, T) -> (B, T, V).
 
-    mask (B, T) is False where ids are padding. ``rng`` turns dropout on. Sinusoidal positions are
-    of size 1, so the embeddings are scaled by √D to match (Vaswani et al. 2017, §3.4). Raises
-    ``ValueError`` for ids outside the vocabulary or sequences longer than the context.
+    mask (B, T) is False where ids are padding. ``rng`` turns dropout on. Raises ``ValueError``
+    for ids outside the vocabulary or sequences longer than the context.
     """
     if ids.ndim != 2 or ids.shape[1] > config.context:
         raise ValueError(f"ids {ids.shape} must be (batch, length ≤ context {config.context})")
-    x, c_tokens = embedding_forward(p.tokens, ids)
-    c_positions = None
-    if p.positions is not None:
-        x, c_positions = learned_positions_forward(p.positions, x)
-    elif config.positions == "sinusoidal":
-        x, c_positions = sinusoidal_positions_forward(x * math.sqrt(config.d_model))
-    x, c_dropout = dropout_forward(x, rate=config.dropout, rng=rng)
+    x, c_embedding = input_embedding_forward(
+        p.embedding, ids, positions=config.positions, dropout=config.dropout, rng=rng
+    )
     h, c_decoder = decoder_forward(p.decoder, x, config=config, mask=mask, rng=rng)
     if p.output is None:
-        logits, c_output = unembedding_forward(p.tokens, h)
+        logits, c_output = unembedding_forward(p.embedding.tokens, h)
     else:
         logits, c_output = linear_forward(p.output, h)
-    return logits, (config, c_tokens, c_positions, c_dropout, c_decoder, c_output)
+    return logits, (c_embedding, c_decoder, c_output)
 
 
 def gpt_backward(p: GPT, dp: GPT, dlogits: Array, cache: tuple) -> None:
-    """The forward read upwards. With tied weights ``dp.tokens`` receives two contributions."""
-    config, c_tokens, c_positions, c_dropout, c_decoder, c_output = cache
+    """The forward read upwards. With tied weights the token table receives two contributions."""
+    c_embedding, c_decoder, c_output = cache
     if p.output is None:
-        dh = unembedding_backward(p.tokens, dp.tokens, dlogits, c_output)
+        dh = unembedding_backward(p.embedding.tokens, dp.embedding.tokens, dlogits, c_output)
     else:
         dh = linear_backward(p.output, dp.output, dlogits, c_output)
     dx = decoder_backward(p.decoder, dp.decoder, dh, c_decoder)
-    dx = dropout_backward(dx, c_dropout)
-    if p.positions is not None:
-        dx = learned_positions_backward(p.positions, dp.positions, dx, c_positions)
-    elif config.positions == "sinusoidal":
-        dx = sinusoidal_positions_backward(dx, c_positions) * math.sqrt(config.d_model)
-    embedding_backward(p.tokens, dp.tokens, dx, c_tokens)
+    input_embedding_backward(p.embedding, dp.embedding, dx, c_embedding)

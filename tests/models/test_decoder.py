@@ -1,4 +1,5 @@
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -7,7 +8,8 @@ from numpylm.layers.feed_forward import feed_forward_forward
 from numpylm.layers.layer_norm import layer_norm_forward
 from numpylm.layers.multi_head import multi_head_forward
 from numpylm.models.config import StackConfig
-from numpylm.models.decoder import decoder_forward, decoder_init, decoder_layer_forward
+from numpylm.models.decoder import decoder_forward, decoder_init
+from numpylm.models.layer import transformer_layer_forward
 from numpylm.parameters import leaves, pack
 
 
@@ -60,7 +62,8 @@ def test_no_layer_looks_ahead(x, norm):
     config, p = stack(norm=norm)
     later = x.copy()
     later[:, 3:] += 1.0
-    for forward, part in ((decoder_forward, p), (decoder_layer_forward, p.layers[0])):
+    one_layer = partial(transformer_layer_forward, causal=True)
+    for forward, part in ((decoder_forward, p), (one_layer, p.layers[0])):
         y, _ = forward(part, x, config=config)
         changed, _ = forward(part, later, config=config)
         np.testing.assert_allclose(changed[:, :3], y[:, :3], rtol=1e-12)

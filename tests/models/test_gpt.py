@@ -109,12 +109,12 @@ def test_a_seed_gives_the_same_model_each_time():
 
 def test_parts_are_there_only_if_asked_for():
     _, p = gpt_init(0, GPTConfig(**SMALL, positions="sinusoidal", tied=False, bias=False))
-    assert p.positions is None
+    assert p.embedding.positions is None
     assert p.output.bias is None
     assert not [name for name, _ in leaves(p) if name.endswith(("bias", "beta"))]
     _, p = gpt_init(0, GPTConfig(**SMALL))
     assert p.output is None
-    assert p.positions.weight.shape == (7, 8)
+    assert p.embedding.positions.weight.shape == (7, 8)
 
 
 def test_ids_that_do_not_fit_are_rejected(ids):

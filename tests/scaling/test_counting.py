@@ -38,7 +38,9 @@ class CountedArray(np.ndarray):
 def test_flops_equal_those_of_the_products_of_a_real_forward(monkeypatch):
     config = GPTConfig(vocab_size=11, context=7, n_layers=3, n_heads=2, d_model=6, d_ff=10)
     _, p = gpt_init(0, config)
-    p.tokens.weight = p.tokens.weight.view(CountedArray)  # every activation descends from it
+    p.embedding.tokens.weight = p.embedding.tokens.weight.view(
+        CountedArray
+    )  # every activation descends from it
     CountedArray.flops = 0
     gpt_forward(p, np.ones((4, 5), np.int64), config=config)
     assert CountedArray.flops == forward_flops(config, batch=4, length=5)["total"]

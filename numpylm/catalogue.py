@@ -1,0 +1,277 @@
+"""§A The catalogue: every public forward/backward pair, with example inputs to check it on.
+
+A row of ``PAIRS`` is one pair in one setting; the first word of its name is the function's name
+without ``_backward``. A new layer or model adds a row here; a test fails if a public
+``*_backward`` has none. The examples close what lets wrong gradients pass elsewhere: sizes differ
+pairwise, parameters are of size 0.3 to 1 and γ is not 1, ids repeat and leave out words of the
+vocabulary, targets are ignored, dropout is on with a frozen mask, and whole models have two
+layers, two heads and tied weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, fields, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from numpylm.gradcheck import GradientError, gradient_errors
+from numpylm.layers import (
+    activations,
+    attention,
+    cross_entropy,
+    dropout,
+    embedding,
+    feed_forward,
+    input_embedding,
+    layer_norm,
+    linear,
+    multi_head,
+    positional,
+    residual,
+    softmax,
+)
+from numpylm.models import bert, decoder, encoder, gpt, layer, seq2seq, stack
+from numpylm.objectives import causal, denoising, masked, next_sentence
+from numpylm.parameters import Array, pack
+
+Example = tuple[Any, tuple[Array, ...], dict[str, Any]]
+
+B, T, S, D, F, V = 3, 5, 7, 8, 10, 11  # batch, queries, keys, d_model, d_ff, vocabulary
+HEADS, CONTEXT = 2, 9  # d_head is 4: no two sizes are equal
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A forward/backward pair in one setting.
+
+    ``example(rng)`` returns (p, inputs, settings) as ``check_gradients`` takes them, in float64.
+    """
+
+    name: str
+    section: str
+    forward: Callable[..., Any]
+    backward: Callable[..., Any]
+    example: Callable[[np.random.Generator], Example]
+
+    def errors(self, seed: int = 0, **options: Any) -> list[GradientError]:
+        """What ``gradient_errors`` finds on the example; ``options`` such as mode go to it."""
+        p, inputs, settings = self.example(np.random.default_rng(seed))
+        # Whole models are strongly curved, hence the small ε; another seed, as dy drawn from
+        # the same numbers as the example would not be independent of it.
+        options = {"seed": seed + 1, "eps": 3e-6, **options}
+        return gradient_errors(self.forward, self.backward, p, *inputs, **options, **settings)
+
+
+def _row(name: str, module: Any, tree: Any, *inputs: Any, **settings: Any) -> Pair:
+    """The pair that a module has under the first word of the name, with its section.
+
+    tree: ``rng -> parameters``, which are then jittered, or None for a pair without parameters.
+    inputs: shapes to fill with normal numbers, or ``rng -> array``.
+    """
+
+    def example(rng: np.random.Generator) -> Example:
+        p = None
+        if tree is not None:
+            theta, p = pack(tree(rng), np.float64)
+            theta += 0.5 * rng.standard_normal(theta.shape)
+        filled = [x(rng) if callable(x) else rng.standard_normal(x) for x in inputs]
+        return p, tuple(filled), settings
+
+    function = name.split()[0]
+    forward, backward = (getattr(module, f"{function}_{way}") for way in ("forward", "backward"))
+    return Pair(name, module.__doc__.split()[0], forward, backward, example)
+
+
+def _ids(rng: np.random.Generator) -> Array:
+    return rng.integers(0, V - 3, (B, T))  # 15 ids of 8 words: some repeat, three are absent
+
+
+def _source(rng: np.random.Generator) -> Array:
+    return rng.integers(0, V - 3, (B, S))
+
+
+def _segments(rng: np.random.Generator) -> Array:
+    return rng.integers(0, 2, (B, T))
+
+
+def _labels(rng: np.random.Generator) -> Array:
+    return np.array([1, 0, 1])
+
+
+def _targets(rng: np.random.Generator) -> Array:
+    targets = rng.integers(0, V, (B, T))
+    targets[0, -2:] = targets[2, 0] = cross_entropy.IGNORE
+    return targets
+
+
+def _padding(length: int) -> Array:
+    """(B, length), False at the end of sequences that are shorter than the first."""
+    return np.arange(length) < length - np.arange(B)[:, None]
+
+
+def _pairs(blind: bool = False) -> Array:
+    """(B, T, S), a random pattern; ``blind`` hides every key from one query."""
+    mask = np.random.default_rng(3).random((B, T, S)) < 0.6
+    mask[..., 0] = True
+    mask[1, 2] = not blind
+    return mask
+
+
+def _dropout(name: str = "dropout") -> dict[str, Any]:
+    return {name: 0.3, "rng": np.random.default_rng(2)}
+
+
+def _residual_row(norm: str) -> Pair:
+    """A residual connection around a sublayer that has no parameters of its own."""
+    pair = _row(f"residual {norm}-norm", residual, _norm, X, norm=norm, **_dropout(),
+                sublayer=activations.gelu_forward)  # fmt: skip
+    backward = partial(pair.backward, sublayer_backward=activations.gelu_backward)
+    return replace(pair, backward=backward)
+
+
+def _model_row(
+    name: str, module: Any, init: Callable, part: Callable, *inputs: Any, **choices: Any
+) -> Pair:
+    """A row for a whole model, or for the part of it that ``part(model)`` picks.
+
+    ``init`` is the model's init function; choices that are not settings of its config, and masks,
+    go to the forward.
+    """
+    sizes = {"vocab_size": V, "context": CONTEXT, "n_heads": HEADS, "d_model": D, "d_ff": F}
+    config_class = CONFIGS[init]
+    known = {f.name for f in fields(config_class)}
+    chosen = {name: value for name, value in choices.items() if name in known}
+    settings = {name: value for name, value in choices.items() if name not in known}
+    config = config_class(**{"n_layers": 2, "dropout": 0.2, **sizes, **chosen})
+    settings |= {"config": config, "rng": np.random.default_rng(2)}
+    return _row(name, module, lambda rng: part(init(1, config)[1]), *inputs, **settings)
+
+
+def _gpt_row(name: str, module: Any, part: Callable, *inputs: Any, **choices: Any) -> Pair:
+    return _model_row(name, module, gpt.gpt_init, part, *inputs, mask=_padding(T), **choices)
+
+
+def _bert_row(name: str, module: Any, *inputs: Any, **choices: Any) -> Pair:
+    return _model_row(name, module, bert.bert_init, _whole, *inputs, mask=_padding(T), **choices)
+
+
+def _seq2seq_row(name: str, module: Any, *inputs: Any, **choices: Any) -> Pair:
+    part = choices.pop("part", _whole)
+    return _model_row(name, module, seq2seq.seq2seq_init, part, *inputs, **choices)
+
+
+def _whole(model: Any) -> Any:
+    return model
+
+
+def _decoder(model: Any) -> Any:
+    return model.decoder
+
+
+def _first_layer(model: Any) -> Any:
+    return model.decoder.layers[0]
+
+
+def _bert(rng: np.random.Generator) -> Any:
+    config = bert.BERTConfig(
+        vocab_size=V, context=CONTEXT, n_layers=1, n_heads=HEADS, d_model=D, d_ff=F
+    )
+    return bert.bert_init(1, config)[1]
+
+
+def _norm(rng: np.random.Generator, *, bias: bool = True) -> Any:
+    return layer_norm.layer_norm_init(D, bias=bias)
+
+
+X, Y, LOGITS = (B, T, D), (B, S, D), (B, T, V)
+Q, K, VALUES = (B, T, 4), (B, S, 4), (B, S, 6)
+LINEAR = partial(linear.linear_init, d_in=D, d_out=F)
+TABLE = partial(embedding.embedding_init, vocab_size=V, d_model=D)
+POSITIONS = partial(positional.learned_positions_init, context=CONTEXT, d_model=D)
+FEED = partial(feed_forward.feed_forward_init, d_model=D, d_ff=F, std_output=0.1)
+ATTEND = partial(multi_head.multi_head_init, d_model=D, std_output=0.1)
+INPUT = partial(input_embedding.input_embedding_init, vocab_size=V, context=CONTEXT, d_model=D)
+CONFIGS = {
+    gpt.gpt_init: gpt.GPTConfig,
+    bert.bert_init: bert.BERTConfig,
+    seq2seq.seq2seq_init: seq2seq.Seq2SeqConfig,
+}
+OTHER = {"norm": "post", "activation": "relu", "positions": "sinusoidal", "tied": False}
+BARE = {"bias": False, "positions": "none"}
+
+# fmt: off
+PAIRS: list[Pair] = [
+    _row("linear", linear, LINEAR, X),
+    _row("linear no bias", linear, partial(LINEAR, bias=False), X),
+    _row("embedding", embedding, TABLE, _ids),
+    _row("unembedding", embedding, TABLE, X),
+    _row("sinusoidal_positions", positional, None, X),
+    _row("sinusoidal_positions odd d_model", positional, None, (B, T, 9)),
+    _row("learned_positions", positional, POSITIONS, X),
+    _row("dropout", dropout, None, X, **_dropout("rate")),
+    _row("layer_norm", layer_norm, _norm, X),
+    _row("layer_norm no beta", layer_norm, partial(_norm, bias=False), X),
+    _row("relu", activations, None, X),
+    _row("gelu", activations, None, X),
+    _row("feed_forward relu", feed_forward, FEED, X, activation="relu"),
+    _row("feed_forward gelu", feed_forward, FEED, X, activation="gelu"),
+    _residual_row("pre"),
+    _residual_row("post"),
+    _row("tanh", activations, None, X),
+    _row("softmax", softmax, None, (B, T, S)),
+    _row("attention", attention, None, Q, K, VALUES),
+    _row("attention causal", attention, None, Q, K, VALUES, causal=True),
+    _row("attention padding", attention, None, Q, K, VALUES, mask=_padding(S)[:, None]),
+    _row("attention causal + mask + dropout", attention, None, Q, K, VALUES,
+         causal=True, mask=_pairs(), **_dropout()),
+    _row("attention blind query", attention, None, Q, K, VALUES, mask=_pairs(blind=True)),
+    _row("multi_head causal + padding + dropout", multi_head, ATTEND, X,
+         n_heads=HEADS, causal=True, mask=_padding(T), **_dropout()),
+    _row("multi_head cross + mask", multi_head, ATTEND, X, Y, n_heads=HEADS, mask=_pairs()),
+    _row("cross_entropy ignored targets", cross_entropy, None, LOGITS, _targets),
+    _row("cross_entropy normalizer", cross_entropy, None, LOGITS, _targets, normalizer=40.0),
+    _row("input_embedding learned", input_embedding, partial(INPUT, positions="learned"), _ids,
+         positions="learned", **_dropout()),
+    _row("input_embedding sinusoidal", input_embedding, partial(INPUT, positions="sinusoidal"),
+         _ids, positions="sinusoidal"),
+    _row("input_embedding segments + norm", input_embedding,
+         partial(INPUT, positions="learned", n_segments=2, norm=True), _ids, _segments,
+         positions="learned", **_dropout()),
+    _gpt_row("transformer_layer pre-norm, causal", layer, _first_layer, X, causal=True),
+    _gpt_row("transformer_layer post-norm", layer, _first_layer, X, causal=False, **OTHER),
+    _seq2seq_row("transformer_layer with memory", layer, X, Y, causal=True, part=_first_layer,
+                 memory_mask=_padding(S)),
+    _gpt_row("stack pre-norm", stack, _decoder, X, causal=False),
+    _gpt_row("encoder pre-norm", encoder, _decoder, X),
+    _gpt_row("encoder post-norm", encoder, _decoder, X, **OTHER),
+    _gpt_row("decoder pre-norm", decoder, _decoder, X),
+    _gpt_row("decoder post-norm", decoder, _decoder, X, **OTHER),
+    _seq2seq_row("decoder with memory", decoder, X, Y, part=_decoder, memory_mask=_padding(S)),
+    _gpt_row("gpt pre-norm, learned, tied", gpt, _whole, _ids),
+    _gpt_row("gpt post-norm, sinusoidal, untied", gpt, _whole, _ids, **OTHER),
+    _gpt_row("causal_lm pre-norm, learned, tied", causal, _whole, _ids, _targets),
+    _gpt_row("causal_lm post-norm, sinusoidal, untied", causal, _whole, _ids, _targets, **OTHER),
+    _gpt_row("causal_lm no bias, no positions", causal, _whole, _ids, _targets, **BARE),
+    _bert_row("bert", bert, _ids, _segments),
+    _row("pooler", bert, partial(linear.linear_init, d_in=D, d_out=D), X),
+    _row("masked_head", bert, _bert, X),
+    _row("masked_loss", masked, _bert, X, _targets),
+    _row("pair_loss", next_sentence, _bert, X, _labels),
+    _bert_row("masked_lm post-norm", masked, _ids, _targets),
+    _bert_row("masked_lm pre-norm", masked, _ids, _targets, norm="pre"),
+    _bert_row("next_sentence", next_sentence, _ids, _segments, _labels),
+    _bert_row("bert_pretraining", next_sentence, _ids, _segments, _targets, _labels),
+    _seq2seq_row("encode", seq2seq, _source, source_mask=_padding(S)),
+    _seq2seq_row("decode", seq2seq, Y, _ids, source_mask=_padding(S)),
+    _seq2seq_row("seq2seq shared", seq2seq, _source, _ids, source_mask=_padding(S)),
+    _seq2seq_row("seq2seq separate, untied, post-norm", seq2seq, _source, _ids,
+                 source_mask=_padding(S), target_vocab_size=13, **OTHER),
+    _seq2seq_row("denoising shared", denoising, _source, _ids, _targets,
+                 source_mask=_padding(S)),
+    _seq2seq_row("denoising separate, tied, learned", denoising, _source, _ids, _targets,
+                 source_mask=_padding(S), target_vocab_size=13, positions="learned"),
+]
+# fmt: on

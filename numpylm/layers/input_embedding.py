@@ -1,0 +1,114 @@
+"""§3.1 steps 1 and 2: from ids to vectors: token embedding, position, segment, then dropout.
+
+    x_t = E[id_t] + P[t]                              GPT, encoder-decoder
+    x_t = LayerNorm(E[id_t] + P[t] + G[segment_t])    BERT: segment 0 or 1, and a layer norm
+
+Sinusoidal positions are of size 1, so the embeddings are scaled by √D to match (Vaswani et al.
+2017, §3.4). Source for segments: Devlin et al. 2019, arXiv:1810.04805, §3 and Figure 2.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from numpylm.layers.dropout import dropout_backward, dropout_forward
+from numpylm.layers.embedding import (
+    Embedding,
+    embedding_backward,
+    embedding_forward,
+    embedding_init,
+)
+from numpylm.layers.layer_norm import (
+    LayerNorm,
+    layer_norm_backward,
+    layer_norm_forward,
+    layer_norm_init,
+)
+from numpylm.layers.positional import (
+    LearnedPositions,
+    learned_positions_backward,
+    learned_positions_forward,
+    learned_positions_init,
+    sinusoidal_positions_backward,
+    sinusoidal_positions_forward,
+)
+from numpylm.parameters import Array
+
+POSITIONS = ("learned", "sinusoidal", "none")
+
+
+@dataclass
+class InputEmbedding:
+    tokens: Embedding  # (V, D)
+    positions: LearnedPositions | None  # (context, D), if learned
+    segments: Embedding | None  # (n_segments, D), BERT
+    norm: LayerNorm | None  # BERT
+
+
+def input_embedding_init(
+    rng: np.random.Generator,
+    vocab_size: int,
+    context: int,
+    d_model: int,
+    *,
+    positions: str,
+    n_segments: int = 0,
+    norm: bool = False,
+) -> InputEmbedding:
+    """Tables from N(0, 0.02²), float32."""
+    return InputEmbedding(
+        embedding_init(rng, vocab_size, d_model),
+        learned_positions_init(rng, context, d_model) if positions == "learned" else None,
+        embedding_init(rng, n_segments, d_model) if n_segments else None,
+        layer_norm_init(d_model) if norm else None,
+    )
+
+
+def input_embedding_forward(
+    p: InputEmbedding,
+    ids: Array,
+    segments: Array | None = None,
+    *,
+    positions: str,
+    dropout: float = 0.0,
+    rng: np.random.Generator | None = None,
+) -> tuple[Array, tuple]:
+    """Integer ids (B, T), and segments (B, T) or None for 0 throughout -> x (B, T, D).
+
+    Raises ``ValueError`` for ids or segments outside their tables, or a sequence longer than the
+    learned positions.
+    """
+    x, c_tokens = embedding_forward(p.tokens, ids)
+    c_positions = c_segments = c_norm = None
+    if positions == "learned":
+        x, c_positions = learned_positions_forward(p.positions, x)
+    elif positions == "sinusoidal":
+        x, c_positions = sinusoidal_positions_forward(x * math.sqrt(x.shape[-1]))
+    if p.segments is not None:
+        which = np.zeros_like(ids) if segments is None else segments
+        s, c_segments = embedding_forward(p.segments, which)
+        x = x + s
+    if p.norm is not None:
+        x, c_norm = layer_norm_forward(p.norm, x)
+    x, c_dropout = dropout_forward(x, rate=dropout, rng=rng)
+    return x, (positions, c_tokens, c_positions, c_segments, c_norm, c_dropout)
+
+
+def input_embedding_backward(
+    p: InputEmbedding, dp: InputEmbedding, dy: Array, cache: tuple
+) -> None:
+    """The forward read upwards. The sum hands the same gradient to each of its tables."""
+    positions, c_tokens, c_positions, c_segments, c_norm, c_dropout = cache
+    dx = dropout_backward(dy, c_dropout)
+    if p.norm is not None:
+        dx = layer_norm_backward(p.norm, dp.norm, dx, c_norm)
+    if p.segments is not None:
+        embedding_backward(p.segments, dp.segments, dx, c_segments)
+    if positions == "learned":
+        dx = learned_positions_backward(p.positions, dp.positions, dx, c_positions)
+    elif positions == "sinusoidal":
+        dx = sinusoidal_positions_backward(dx, c_positions) * math.sqrt(dx.shape[-1])
+    embedding_backward(p.tokens, dp.tokens, dx, c_tokens)

@@ -1,0 +1,184 @@
+"""§2.2 Encoder-decoder: the original Transformer, for turning one sequence into another.
+
+    memory = encoder(E_s[source] + P)             (B, S, D), sees all of the source
+    h = decoder(E_t[target] + P, memory)          (B, T, D), sees the target so far and the memory
+    logits = h E_tᵀ  or  h W + b                  (B, T, V), of the next target token
+
+Source and target may share one vocabulary and its table (``target_vocab_size=None``), and the
+output may be tied to the target's. Source: Vaswani et al. 2017, arXiv:1706.03762, §3.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+
+from numpylm.layers.embedding import unembedding_backward, unembedding_forward
+from numpylm.layers.input_embedding import (
+    POSITIONS,
+    InputEmbedding,
+    input_embedding_backward,
+    input_embedding_forward,
+    input_embedding_init,
+)
+from numpylm.layers.linear import Linear, linear_backward, linear_forward, linear_init
+from numpylm.models.config import StackConfig, require_choice, require_positive
+from numpylm.models.decoder import decoder_backward, decoder_forward, decoder_init
+from numpylm.models.encoder import encoder_backward, encoder_forward, encoder_init
+from numpylm.models.stack import Stack
+from numpylm.parameters import Array, pack
+
+
+@dataclass(frozen=True, kw_only=True)
+class Seq2SeqConfig(StackConfig):
+    """The shape of the model: n_layers in the encoder and as many in the decoder.
+
+    Raises ``ValueError`` for what cannot work.
+    """
+
+    vocab_size: int  # of the source, and of the target too if they share it
+    target_vocab_size: int | None = None  # None: shared
+    context: int = 128
+    positions: str = "sinusoidal"
+    tied: bool = True
+
+    def __post_init__(self) -> None:
+        require_positive(self, "vocab_size", "context")
+        if self.target_vocab_size is not None:
+            require_positive(self, "target_vocab_size")
+        require_choice(self, {"positions": POSITIONS})
+        super().__post_init__()
+
+
+@dataclass
+class Seq2Seq:
+    """Parameters; what is shared is held once."""
+
+    source: InputEmbedding  # (V_source, D)
+    target: InputEmbedding | None  # (V_target, D); None if shared with the source
+    encoder: Stack
+    decoder: Stack
+    output: Linear | None  # (D, V_target); None if tied to the target's embedding
+
+    @property
+    def target_embedding(self) -> InputEmbedding:
+        """The target's own table, or the shared one."""
+        return self.source if self.target is None else self.target
+
+
+def seq2seq_init(seed: int, config: Seq2SeqConfig) -> tuple[Array, Seq2Seq]:
+    """Random parameters for a seed: ``(theta, p)`` as from ``pack``, float32."""
+    rng = np.random.default_rng(seed)
+    embedding_init = partial(
+        input_embedding_init, rng,
+        context=config.context, d_model=config.d_model, positions=config.positions,
+    )  # fmt: skip
+    source = embedding_init(config.vocab_size)
+    target = None
+    if config.target_vocab_size is not None:
+        target = embedding_init(config.target_vocab_size)
+    encoder, decoder = encoder_init(rng, config), decoder_init(rng, config, cross=True)
+    output = None
+    if not config.tied:
+        target_size = config.target_vocab_size or config.vocab_size
+        output = linear_init(rng, config.d_model, target_size, bias=config.bias)
+    return pack(Seq2Seq(source, target, encoder, decoder, output))
+
+
+def encode_forward(
+    p: Seq2Seq,
+    source: Array,
+    *,
+    config: Seq2SeqConfig,
+    source_mask: Array | None = None,
+    rng: np.random.Generator | None = None,
+) -> tuple[Array, tuple]:
+    """The memory (B, S, D) of integer ids (B, S); source_mask (B, S) is False at padding."""
+    _check_length("source", source, config.context)
+    x, c_embedding = input_embedding_forward(
+        p.source, source, positions=config.positions, dropout=config.dropout, rng=rng
+    )
+    memory, c_encoder = encoder_forward(p.encoder, x, config=config, mask=source_mask, rng=rng)
+    return memory, (c_embedding, c_encoder)
+
+
+def encode_backward(p: Seq2Seq, dp: Seq2Seq, dmemory: Array, cache: tuple) -> None:
+    """The forward read upwards."""
+    c_embedding, c_encoder = cache
+    dx = encoder_backward(p.encoder, dp.encoder, dmemory, c_encoder)
+    input_embedding_backward(p.source, dp.source, dx, c_embedding)
+
+
+def decode_forward(
+    p: Seq2Seq,
+    memory: Array,
+    target: Array,
+    *,
+    config: Seq2SeqConfig,
+    source_mask: Array | None = None,
+    rng: np.random.Generator | None = None,
+) -> tuple[Array, tuple]:
+    """Logits (B, T, V) of the token after each of the target ids (B, T).
+
+    A padded target needs no mask: padding stands at the end, and nobody looks ahead.
+    """
+    _check_length("target", target, config.context)
+    embedding = p.target_embedding
+    x, c_embedding = input_embedding_forward(
+        embedding, target, positions=config.positions, dropout=config.dropout, rng=rng
+    )
+    h, c_decoder = decoder_forward(
+        p.decoder, x, memory, config=config, memory_mask=source_mask, rng=rng
+    )
+    if p.output is None:
+        logits, c_output = unembedding_forward(embedding.tokens, h)
+    else:
+        logits, c_output = linear_forward(p.output, h)
+    return logits, (c_embedding, c_decoder, c_output)
+
+
+def decode_backward(p: Seq2Seq, dp: Seq2Seq, dlogits: Array, cache: tuple) -> Array:
+    """The forward read upwards; returns dmemory."""
+    c_embedding, c_decoder, c_output = cache
+    embedding, dembedding = p.target_embedding, dp.target_embedding
+    if p.output is None:
+        dh = unembedding_backward(embedding.tokens, dembedding.tokens, dlogits, c_output)
+    else:
+        dh = linear_backward(p.output, dp.output, dlogits, c_output)
+    dx, dmemory = decoder_backward(p.decoder, dp.decoder, dh, c_decoder)
+    input_embedding_backward(embedding, dembedding, dx, c_embedding)
+    return dmemory
+
+
+def seq2seq_forward(
+    p: Seq2Seq,
+    source: Array,
+    target: Array,
+    *,
+    config: Seq2SeqConfig,
+    source_mask: Array | None = None,
+    rng: np.random.Generator | None = None,
+) -> tuple[Array, tuple]:
+    """Logits (B, T, V); integer source (B, S) and target (B, T), which starts with its first token.
+
+    Raises ``ValueError`` for ids outside a vocabulary or sequences longer than the context.
+    """
+    encode = partial(encode_forward, config=config, source_mask=source_mask, rng=rng)
+    decode = partial(decode_forward, config=config, source_mask=source_mask, rng=rng)
+    memory, c_encode = encode(p, source)
+    logits, c_decode = decode(p, memory, target)
+    return logits, (c_encode, c_decode)
+
+
+def seq2seq_backward(p: Seq2Seq, dp: Seq2Seq, dlogits: Array, cache: tuple) -> None:
+    """The forward read upwards. A shared table receives up to three contributions."""
+    c_encode, c_decode = cache
+    dmemory = decode_backward(p, dp, dlogits, c_decode)
+    encode_backward(p, dp, dmemory, c_encode)
+
+
+def _check_length(what: str, ids: Array, context: int) -> None:
+    if ids.ndim != 2 or ids.shape[1] > context:
+        raise ValueError(f"{what} ids {ids.shape} must be (batch, length ≤ context {context})")
