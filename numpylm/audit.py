@@ -1,4 +1,4 @@
-"""§A The audit: every pair of the catalogue against finite differences, one row each."""
+"""§A The audit: pairs with example inputs, each checked against finite differences."""
 
 from __future__ import annotations
 
@@ -6,14 +6,50 @@ import importlib
 import inspect
 import pkgutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from numpylm import layers, models, objectives
-from numpylm.catalogue import PAIRS
+from numpylm.gradcheck import GradientError, gradient_errors
+from numpylm.parameters import Array
+
+Example = tuple[Any, tuple[Array, ...], dict[str, Any]]
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A forward/backward pair in one setting.
+
+    ``example(rng)`` returns (p, inputs, settings) as ``check_gradients`` takes them, in float64.
+    """
+
+    name: str
+    section: str
+    forward: Callable[..., Any]
+    backward: Callable[..., Any]
+    example: Callable[[np.random.Generator], Example]
+
+    def errors(self, seed: int = 0, **options: Any) -> list[GradientError]:
+        """What ``gradient_errors`` finds on the example; ``options`` such as mode go to it."""
+        p, inputs, settings = self.example(np.random.default_rng(seed))
+        # Another seed, as dy drawn from the same numbers would depend on the example. Whole models
+        # are strongly curved, hence the small steps; where a step crosses a kink of ReLU the
+        # difference is wrong and not the gradient, and a smaller step passes it by.
+        best: list[GradientError] = []
+        for step in (3e-6, 3e-7, 1e-7):
+            wanted = {"seed": seed + 1, "difference_step": step, **options}
+            found = gradient_errors(self.forward, self.backward, p, *inputs, **wanted, **settings)
+            best = min(best or found, found, key=_worst)
+            if _worst(best) <= 1e-6:
+                break
+        return best
+
+
+def _worst(errors: list[GradientError]) -> float:
+    return max(np.nan_to_num(e.relative_error, nan=np.inf) for e in errors)
 
 
 @dataclass(frozen=True)
@@ -36,12 +72,12 @@ class AuditRow:
         )
 
 
-def run_audit(seed: int = 0) -> Iterator[AuditRow]:
+def run_audit(pairs: Iterable[Pair], seed: int = 0) -> Iterator[AuditRow]:
     """Check every pair and yield a row for each; the caller decides what error is too large.
 
     Raises ``WrongGradient`` where no comparison is possible, as a gradient of the wrong shape.
     """
-    for pair in PAIRS:
+    for pair in pairs:
         start = time.perf_counter()
         errors = pair.errors(seed)
         worst = max(errors, key=lambda e: np.nan_to_num(e.relative_error, nan=np.inf))

@@ -11,13 +11,13 @@ layers, two heads and tied weights.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 
-from numpylm.gradcheck import GradientError, gradient_errors
+from numpylm.audit import Example, Pair
 from numpylm.layers import (
     activations,
     attention,
@@ -37,32 +37,8 @@ from numpylm.models import bert, decoder, encoder, gpt, layer, seq2seq, stack
 from numpylm.objectives import causal, denoising, masked, next_sentence
 from numpylm.parameters import Array, pack
 
-Example = tuple[Any, tuple[Array, ...], dict[str, Any]]
-
 B, T, S, D, F, V = 3, 5, 7, 8, 10, 11  # batch, queries, keys, d_model, d_ff, vocabulary
 HEADS, CONTEXT = 2, 9  # d_head is 4: no two sizes are equal
-
-
-@dataclass(frozen=True)
-class Pair:
-    """A forward/backward pair in one setting.
-
-    ``example(rng)`` returns (p, inputs, settings) as ``check_gradients`` takes them, in float64.
-    """
-
-    name: str
-    section: str
-    forward: Callable[..., Any]
-    backward: Callable[..., Any]
-    example: Callable[[np.random.Generator], Example]
-
-    def errors(self, seed: int = 0, **options: Any) -> list[GradientError]:
-        """What ``gradient_errors`` finds on the example; ``options`` such as mode go to it."""
-        p, inputs, settings = self.example(np.random.default_rng(seed))
-        # Whole models are strongly curved, hence the small ε; another seed, as dy drawn from
-        # the same numbers as the example would not be independent of it.
-        options = {"seed": seed + 1, "eps": 3e-6, **options}
-        return gradient_errors(self.forward, self.backward, p, *inputs, **options, **settings)
 
 
 def _row(name: str, module: Any, tree: Any, *inputs: Any, **settings: Any) -> Pair:

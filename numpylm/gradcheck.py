@@ -33,9 +33,11 @@ Mode = Literal["directions", "coordinates"]
 class GradientError:
     """What the check found for one array.
 
-    ``relative_error`` is ‖analytic − numeric‖ / (‖analytic‖ + ‖numeric‖) over the directions (or
-    coordinates). ``vanishes`` says that both are zero up to the rounding of the differences, as
-    for a key bias, to which softmax is blind; the relative error is then 0.
+    ``relative_error`` is ‖analytic − numeric‖ / (‖analytic‖ + ‖numeric‖) over the directions, or
+    in the mode "coordinates" the largest |analytic − numeric| / (|analytic| + |numeric|) of an
+    entry. A denominator so small that the rounding of the differences alone would make an error
+    of 1e-6 is held there. ``vanishes`` says that both sides are zero up to that rounding, as for
+    a key bias, to which softmax is blind.
     """
 
     name: str
@@ -67,7 +69,7 @@ def check_gradients(
     """Raise ``WrongGradient`` unless every gradient of a pair agrees with finite differences.
 
     Takes what ``gradient_errors`` takes, and returns its list if all is well. rtol is the bar on
-    the relative error of each array (float64 and ε = 1e-5 leave about 1e-10).
+    the relative error of each array (float64 and a difference step of 1e-5 leave about 1e-10).
 
     >>> check_gradients(linear_forward, linear_backward, p, x)
     """
@@ -88,7 +90,7 @@ def gradient_errors(
     p: Any,
     *inputs: Array,
     seed: int = 0,
-    eps: float = 1e-5,
+    difference_step: float = 1e-5,
     mode: Mode = "directions",
     directions: int = 3,
     **settings: Any,
@@ -104,7 +106,7 @@ def gradient_errors(
     p : parameters, any tree of arrays (see ``numpylm.parameters``), or None. Not written to.
     inputs : arrays; integer and boolean ones (ids, masks) are passed on and not differentiated.
     seed : of the upstream gradient, the directions and the noise in the gradient buffers.
-    eps : half the width of the difference quotient.
+    difference_step : ε, half the width of the difference quotient.
     mode : "directions" (``directions`` random ones an array) or "coordinates" (every entry).
     settings : passed to ``forward``; a ``numpy.random.Generator`` repeats in each call.
 
@@ -125,8 +127,8 @@ def gradient_errors(
         frozen = {k: copy.deepcopy(s) if _is_rng(s) else s for k, s in settings.items()}
         return forward(*xs, **frozen) if p is None else forward(p, *xs, **frozen)
 
-    for _, a in arrays:
-        a.flags.writeable = False  # neither pass may write to what it is given
+    for a in [*xs, *(a for _, a in arrays)]:
+        a.flags.writeable = False  # neither pass may write to what it is given, ids included
     y, cache = evaluate()
     dy = rng.standard_normal(np.shape(y))  # an array even for a scalar loss
     dy.flags.writeable = False
@@ -134,8 +136,9 @@ def gradient_errors(
     again = _run_backward(backward, p, dy, cache, buffer)
     _check_shapes(arrays, gradients, again)
 
-    # Sums of rounding errors in ⟨dy, f⟩, divided by 2ε: differences below it mean nothing.
-    noise = 100 * np.finfo(np.float64).eps * max(float(np.vdot(np.abs(dy), np.abs(y))), 1.0) / eps
+    # Sums of rounding errors in ⟨dy, f⟩, divided by ε: differences below it mean nothing.
+    ulp, eps = np.finfo(np.float64).eps, difference_step
+    noise = 100 * ulp * float(np.vdot(np.abs(dy), np.abs(y))) / eps
     errors = []
     for (name, a), gradient in zip(arrays, gradients, strict=True):
         a.flags.writeable = True
@@ -149,7 +152,8 @@ def gradient_errors(
             analytic.append(np.vdot(gradient, u))
         a[...] = kept
         a.flags.writeable = False
-        errors.append(_compare(name, a.shape, np.array(analytic), np.array(numeric), noise))
+        sides = np.array(analytic), np.array(numeric)
+        errors.append(_compare(name, a.shape, *sides, noise, mode))
     return errors
 
 
@@ -173,7 +177,7 @@ def _check_shapes(arrays: list[tuple[str, Array]], gradients: list, again: list)
     for (name, a), g, g2 in zip(arrays, gradients, again, strict=True):
         if np.shape(g) != a.shape:
             raise WrongGradient(f"{name} {a.shape}: its gradient has shape {np.shape(g)}")
-        if not np.allclose(g, g2, rtol=1e-9, atol=1e-9, equal_nan=True):
+        if not np.array_equal(g, g2, equal_nan=True):
             raise WrongGradient(f"{name}: a second backward on the same cache differs; it changed")
 
 
@@ -190,14 +194,22 @@ def _directions(a: Array, mode: Mode, count: int, rng: np.random.Generator) -> I
 
 
 def _compare(
-    name: str, shape: tuple[int, ...], analytic: Array, numeric: Array, noise: float
+    name: str, shape: tuple[int, ...], analytic: Array, numeric: Array, noise: float, mode: Mode
 ) -> GradientError:
-    size = float(np.linalg.norm(analytic) + np.linalg.norm(numeric))
-    vanishes = bool(size < noise * np.sqrt(analytic.size))
-    error = 0.0 if vanishes else float(np.linalg.norm(analytic - numeric)) / size
-    largest = np.argmax(np.abs(analytic - numeric)) if analytic.size else None
-    a, n = (0.0, 0.0) if largest is None else (float(analytic[largest]), float(numeric[largest]))
-    return GradientError(name, shape, error, a, n, vanishes)
+    if analytic.size == 0:
+        return GradientError(name, shape, 0.0, 0.0, 0.0, True)
+    difference, size = np.abs(analytic - numeric), np.abs(analytic) + np.abs(numeric)
+    worst = int(np.argmax(difference))
+    if mode == "directions":
+        difference = np.array(np.linalg.norm(analytic - numeric))
+        size = np.array(np.linalg.norm(analytic) + np.linalg.norm(numeric))
+        noise *= np.sqrt(analytic.size)
+    floor = max(noise / 1e-6, np.finfo(np.float64).tiny)
+    error = float(np.max(difference / np.maximum(size, floor)))
+    vanishes = bool(np.max(size) < noise) or not np.any(size)
+    return GradientError(
+        name, shape, error, float(analytic[worst]), float(numeric[worst]), vanishes
+    )
 
 
 def _is_floating(x: Array) -> bool:
