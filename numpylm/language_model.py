@@ -8,20 +8,21 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from numpylm.data.batches import evaluation_windows
 from numpylm.data.vocabulary import Tokenizer
 from numpylm.generation.sampling import generate
-from numpylm.models.gpt import GPT, GPTConfig, gpt_forward, gpt_init
+from numpylm.models.gpt import GPT, GPTConfig, gpt_forward
 from numpylm.objectives.causal import causal_lm_forward
-from numpylm.parameters import Array
-from numpylm.training.checkpoint import copy_into, load_checkpoint
+from numpylm.parameters import Array, leaves
+from numpylm.training.parallel import one_blas_thread
 from numpylm.training.run import open_run
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class LanguageModel:
     """Parameters, configuration and tokenizer of a trained model."""
 
@@ -30,7 +31,16 @@ class LanguageModel:
     tokenizer: Tokenizer
     step: int  # updates made when it was saved
 
-    def generate(
+    def __repr__(self) -> str:
+        size = sum(a.size for _, a in leaves(self.p))
+        kind = self.tokenizer.kind
+        return f"LanguageModel({size:,} parameters, {kind} tokens, step {self.step}, {self.config})"
+
+    def generate(self, prompt: str = "", **sampling: Any) -> str:
+        """The prompt and what continues it; ``sampling`` as in ``stream``."""
+        return prompt + "".join(self.stream(prompt, **sampling))
+
+    def stream(
         self,
         prompt: str = "",
         *,
@@ -39,32 +49,31 @@ class LanguageModel:
         top_k: int | None = None,
         top_p: float = 1.0,
         seed: int = 0,
-    ) -> str:
-        """The prompt and ``tokens`` tokens that continue it.
+    ) -> Iterator[str]:
+        """``tokens`` tokens that continue the prompt, in pieces as they are drawn.
 
         An empty prompt starts after the end of a line. temperature 0 is greedy; the same seed
         gives the same text. Raises ``ValueError`` for a prompt with characters that the vocabulary
         does not know, or settings out of range (see ``generation.sampling``).
         """
-        settings = {"temperature": temperature, "top_k": top_k, "top_p": top_p}
-        return prompt + "".join(self.stream(prompt, tokens=tokens, seed=seed, **settings))
-
-    def stream(self, prompt: str = "", *, tokens: int, seed: int = 0, **sampling) -> Iterator[str]:
-        """The continuation in pieces, as it is drawn; ``sampling`` as in ``generate``."""
         ids = self.tokenizer.encode(prompt) if prompt else self._start()
+        if len(ids) == 0:
+            raise ValueError(f"the prompt {prompt!r} holds no token")
+        if seed < 0:
+            raise ValueError(f"seed is {seed}; it must not be negative")
         new = generate(
-            self.p, ids, tokens, config=self.config, rng=np.random.default_rng(seed), **sampling
-        )
-        drawn: list[int] = []
+            self.p, ids, tokens, config=self.config, rng=np.random.default_rng(seed),
+            temperature=temperature, top_k=top_k, top_p=top_p,
+        )  # fmt: skip
         text = self.tokenizer.decode(ids)
-        for token in new:
-            drawn.append(token)
-            longer = self.tokenizer.decode(np.append(ids, drawn))
-            if not longer.endswith("\N{REPLACEMENT CHARACTER}"):  # bytes: half a character so far
-                yield longer[len(text) :]
-                text = longer
-        rest = self.tokenizer.decode(np.append(ids, drawn))[len(text) :]
-        if rest:
+        with one_blas_thread():  # one token at a time is too little for more
+            for token in new:
+                ids = np.append(ids, np.int64(token))
+                longer = self.tokenizer.decode(ids)
+                if not longer.endswith("\N{REPLACEMENT CHARACTER}"):  # half a character so far
+                    yield longer[len(text) :]
+                    text = longer
+        if rest := self.tokenizer.decode(ids)[len(text) :]:
             yield rest
 
     def loss(self, text: str) -> float:
@@ -83,12 +92,15 @@ class LanguageModel:
             parts += [
                 (windows[i : i + 16], targets[i : i + 16]) for i in range(0, len(windows), 16)
             ]
-        losses = [float(causal_lm_forward(self.p, *part, config=self.config)[0]) for part in parts]
+        with one_blas_thread():
+            losses = [
+                float(causal_lm_forward(self.p, *part, config=self.config)[0]) for part in parts
+            ]
         return float(np.average(losses, weights=[targets.size for _, targets in parts]))
 
     def logits(self, ids: Array) -> Array:
         """Scores (T, V) of the token that follows each of the ids (T,), T ≤ context."""
-        logits, _ = gpt_forward(self.p, np.asarray(ids, np.int64)[None], config=self.config)
+        logits, _ = gpt_forward(self.p, np.asarray(ids)[None], config=self.config)
         return logits[0]
 
     def _start(self) -> Array:
@@ -106,8 +118,6 @@ def load(folder: str | Path) -> LanguageModel:
     damaged one.
     """
     run = open_run(folder)
-    checkpoint = load_checkpoint(run.checkpoint)
+    checkpoint, _, p = run.load_model()
     config = run.config.model_config(run.tokenizer.vocab_size)
-    _, p = gpt_init(0, config)
-    copy_into(p, checkpoint.parameters, run.checkpoint)
     return LanguageModel(p, config, run.tokenizer, checkpoint.step)

@@ -1,12 +1,17 @@
 """§5.4 ``numpylm.load``: the trained model as a reader uses it."""
 
 import dataclasses
+import json
+import shutil
 
 import numpy as np
 import pytest
 
 import numpylm
-from numpylm.models.gpt import gpt_forward
+from numpylm.data.vocabulary import ByteTokenizer
+from numpylm.generation.sampling import generate
+from numpylm.language_model import LanguageModel
+from numpylm.models.gpt import GPTConfig, gpt_forward, gpt_init
 from numpylm.training.config import TrainConfig
 from numpylm.training.trainer import Trainer
 
@@ -42,6 +47,60 @@ def test_generate_is_seeded_and_keeps_the_prompt(runs, kind):
     pieces = list(lm.stream("a rose", tokens=12, seed=3, temperature=0.8))
     assert "a rose" + "".join(pieces) == text
     assert isinstance(lm.generate(tokens=5), str)
+
+
+def test_another_seed_another_text(runs):
+    lm = numpylm.load(runs / "char")
+    texts = {lm.generate("a rose", tokens=12, temperature=2.0, seed=seed) for seed in range(4)}
+    assert len(texts) == 4
+
+
+@pytest.mark.parametrize("kind", ["char", "word", "byte"])
+def test_the_pieces_are_the_decoded_ids(runs, kind):
+    lm = numpylm.load(runs / kind)
+    prompt = "a rose is"
+    drawn = lm.generate(prompt, tokens=30, temperature=3.0, seed=5)
+    ids = lm.tokenizer.encode(prompt)
+    new = generate(lm.p, ids, 30, config=lm.config, rng=np.random.default_rng(5), temperature=3.0)
+    assert drawn == lm.tokenizer.decode(np.append(ids, [*new]))
+    assert lm.generate(prompt, tokens=0) == prompt
+
+
+def test_half_a_character_is_not_printed():
+    """Bytes are drawn one by one; é has two of them."""
+
+    config = GPTConfig(
+        vocab_size=256, context=8, n_layers=1, n_heads=1, d_model=4, d_ff=4, positions="none"
+    )
+    _, p = gpt_init(0, config)
+    ids = iter([*"é!".encode(), 0xFF])
+    lm = LanguageModel(p, config, ByteTokenizer(), step=0)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("numpylm.language_model.generate", lambda *_, **__: ids)
+        assert list(lm.stream("a", tokens=4)) == ["é", "!", "\N{REPLACEMENT CHARACTER}"]
+
+
+def test_it_prints_short(runs):
+    text = repr(numpylm.load(runs / "char"))
+    assert "parameters, char tokens, step 120" in text
+    assert len(text) < 400
+
+
+@pytest.mark.parametrize("name", ["config.json", "tokenizer.json", "checkpoint.safetensors"])
+def test_files_of_another_run_are_refused(runs, tmp_path, name):
+    shutil.copytree(runs / "char", tmp_path / "run")
+    config = json.loads((tmp_path / "run/config.json").read_text())
+    if name == "config.json":
+        config["settings"]["n_heads"] = 4
+        (tmp_path / "run/config.json").write_text(json.dumps(config))
+    elif name == "tokenizer.json":
+        tokenizer = json.loads((tmp_path / "run/tokenizer.json").read_text())
+        tokenizer["symbols"] = "".join(chr(ord(c) + 1) for c in tokenizer["symbols"])
+        (tmp_path / "run/tokenizer.json").write_text(json.dumps(tokenizer))
+    else:
+        shutil.copy(runs / "byte" / name, tmp_path / "run" / name)
+    with pytest.raises(ValueError, match="does not belong to config.json and tokenizer.json"):
+        numpylm.load(tmp_path / "run")
 
 
 def test_loss_is_the_mean_over_every_token_but_the_first(runs):

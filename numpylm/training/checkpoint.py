@@ -2,7 +2,7 @@
 
     parameters.NAME     one array for each parameter, under its name in the tree
     optimizer.NAME      the optimiser's state, flat vectors
-    metadata            format, version, step, progress, and a sha256 over all of it
+    metadata            version, step, progress, the run's fingerprint, a sha256 over all of it
 
 Random streams are functions of (seed, step), so the step is their whole state. safetensors holds
 numbers only: loading a file from a stranger runs no code.
@@ -12,41 +12,47 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from numpylm.files import write_atomically
 from numpylm.parameters import Array, leaves
-from numpylm.training.files import write_atomically
 
-FORMAT, VERSION = "numpylm checkpoint", "1"
+FORMAT, VERSION = "numpylm", 1
 
 
 @dataclass
 class Checkpoint:
-    """``progress`` is a small dictionary of JSON values that the trainer carries on."""
+    """``progress`` holds a few numbers that the trainer carries on; ``run`` is the fingerprint of
+    the settings and the tokenizer that it belongs to.
+    """
 
     parameters: dict[str, Array]
     optimizer: dict[str, Array]
     step: int
-    progress: dict[str, Any] = field(default_factory=dict)
+    progress: dict[str, float]
+    run: str
 
 
 def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
-    """Write atomically; after a failure (``OSError``) the earlier file is untouched."""
+    """Write atomically; after a failure (``OSError``) the earlier file is untouched.
+
+    Equal checkpoints make equal files, byte for byte.
+    """
     from safetensors.numpy import save
 
     arrays = _flatten(checkpoint)
-    metadata = {
-        "format": FORMAT,
+    header = {
         "version": VERSION,
-        "step": str(checkpoint.step),
-        "progress": json.dumps(checkpoint.progress),
+        "step": checkpoint.step,
+        "progress": checkpoint.progress,
+        "run": checkpoint.run,
     }
-    metadata["sha256"] = _digest(arrays, metadata)
-    write_atomically(path, save(arrays, metadata))
+    header["sha256"] = _digest(arrays, header)
+    write_atomically(path, save(arrays, {FORMAT: json.dumps(header, sort_keys=True)}))
 
 
 def load_checkpoint(path: Path) -> Checkpoint:
@@ -65,19 +71,25 @@ def load_checkpoint(path: Path) -> Checkpoint:
             arrays = {name: file.get_tensor(name) for name in file.keys()}
     except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
         raise ValueError(f"{path} is damaged: {error}") from None
-    if metadata.get("format") != FORMAT or "version" not in metadata:
+    if FORMAT not in metadata:
         raise ValueError(f"{path} is not a checkpoint of numpylm")
-    if metadata["version"] != VERSION:
-        raise ValueError(f"{path} has version {metadata['version']}, this program reads {VERSION}")
-    if metadata.pop("sha256", None) != _digest(arrays, metadata):
-        raise ValueError(f"{path} is damaged: its content does not match its checksum")
+    try:
+        header = json.loads(metadata[FORMAT])
+        if header["version"] != VERSION:
+            raise ValueError(f"version {header['version']}, this program reads {VERSION}")
+        if header.pop("sha256") != _digest(arrays, header):
+            raise ValueError("its content does not match its checksum")
+        step, progress, run = header["step"], header["progress"], header["run"]
+        if type(step) is not int or step < 0 or type(progress) is not dict or type(run) is not str:
+            raise ValueError("its step or progress makes no sense")
+        if not all(type(v) in (int, float) for v in progress.values()):
+            raise ValueError("its progress holds something else than numbers")
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise ValueError(f"{path} is damaged or of another version: {error}") from None
     if bad := [name for name, a in arrays.items() if not np.isfinite(a).all()]:
         raise ValueError(f"{path} holds NaN or infinity in {bad[0]}")
     return Checkpoint(
-        _under("parameters", arrays),
-        _under("optimizer", arrays),
-        int(metadata["step"]),
-        json.loads(metadata["progress"]),
+        _under("parameters", arrays), _under("optimizer", arrays), step, progress, run
     )
 
 
@@ -110,8 +122,8 @@ def _under(group: str, arrays: dict[str, Array]) -> dict[str, Array]:
     return {n.removeprefix(f"{group}."): a for n, a in arrays.items() if n.startswith(f"{group}.")}
 
 
-def _digest(arrays: dict[str, Array], metadata: dict[str, str]) -> str:
-    digest = hashlib.sha256(json.dumps(metadata, sort_keys=True).encode())
+def _digest(arrays: dict[str, Array], header: dict[str, Any]) -> str:
+    digest = hashlib.sha256(json.dumps(header, sort_keys=True).encode())
     for name, array in sorted(arrays.items()):
         digest.update(f"{name} {array.dtype} {array.shape}".encode())
         digest.update(np.ascontiguousarray(array).data)

@@ -6,19 +6,18 @@ folder's ``config.json`` and the check on resuming are made from these fields.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from numpylm.models.config import require_choice, require_positive
+from numpylm.layers.input_embedding import POSITIONS
+from numpylm.models.config import STACK_CHOICES, require_choice, require_positive, require_types
 from numpylm.models.gpt import GPTConfig
 
 CHOICES = {
     "tokenizer": ("char", "word", "byte"),
     "batching": ("windows", "bptt"),
-    "norm": ("pre", "post"),
-    "activation": ("gelu", "relu"),
-    "positions": ("learned", "sinusoidal", "none"),
+    **STACK_CHOICES,
+    "positions": POSITIONS,
     "optimizer": ("adamw", "adam", "sgd"),
     "schedule": ("cosine", "constant", "step"),
 }
@@ -70,13 +69,7 @@ class TrainConfig:
     eval_every: int = _setting("run", 250, "steps between evaluations, each with a checkpoint")
 
     def __post_init__(self) -> None:
-        for f in fields(self):
-            value: Any = getattr(self, f.name)
-            kind: type = type(f.default)
-            if type(value) is not kind and not (kind is float and type(value) is int):
-                raise ValueError(f"{f.name} is {value!r}; it must be of type {kind.__name__}")
-            if isinstance(value, float) and not math.isfinite(value):
-                raise ValueError(f"{f.name} is {value}; it must be finite")
+        require_types(self)
         require_positive(
             self, "min_count", "batch_size", "context", "steps", "decay_every", "accumulate",
             "threads", "eval_every",

@@ -8,8 +8,9 @@
 They see flat vectors and know no layer. The updates are element by element, so a vector may be
 updated in chunks that stay in the cache, on several threads, with the same bits.
 
-Source: Kingma & Ba 2015, arXiv:1412.6980, Alg. 1; Loshchilov & Hutter 2019, arXiv:1711.05101,
-Alg. 2; clipping: Pascanu, Mikolov & Bengio 2013, §3.2.
+Source: Kingma & Ba 2015, arXiv:1412.6980, Alg. 1; decoupled decay: Loshchilov & Hutter 2019,
+arXiv:1711.05101, Alg. 2, here times the learning rate as PyTorch and the field write it; clipping:
+Pascanu, Mikolov & Bengio 2013, §3.2.
 """
 
 from __future__ import annotations
@@ -74,7 +75,7 @@ def decay_of_matrices(p: Any, weight_decay: float) -> Array:
 
 
 def global_norm(grad: Array) -> float:
-    """‖g‖₂ over all parameters, chunk by chunk in a fixed order, summed in float64."""
+    """‖g‖₂ over all parameters: a dot product for each chunk, added up in a fixed order."""
     return math.sqrt(sum(float(np.vdot(grad[s], grad[s])) for s in chunks(grad.size)))
 
 

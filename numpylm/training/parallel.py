@@ -25,6 +25,8 @@ from numpylm.layers.cross_entropy import IGNORE
 from numpylm.parameters import Array, view
 from numpylm.training.optimizer import chunks
 
+STREAM = 102  # keeps the random numbers of dropout apart from those of other purposes
+
 
 class DataParallel:
     """Loss and gradient of a batch, computed in shards.
@@ -52,9 +54,14 @@ class DataParallel:
 
         Each call sees the caller's context, to which NumPy's ``errstate`` belongs.
         """
+        items = list(items)
         if self.pool is None:
             return [f(item) for item in items]
-        futures = [self.pool.submit(copy_context().run, f, item) for item in items]
+        try:
+            futures = [self.pool.submit(copy_context().run, f, item) for item in items]
+        except RuntimeError:  # no threads here, as in a browser: the same shards, one by one
+            self.pool = None
+            return [f(item) for item in items]
         return [future.result() for future in futures]
 
     def gradient(self, micro_batches: list[tuple[Array, Array]], seed: list[int]) -> tuple:
@@ -66,7 +73,7 @@ class DataParallel:
 
         def shard(index: int) -> float:
             self.gradients[index][...] = 0.0
-            loss, rng = 0.0, np.random.default_rng([*seed, index])
+            loss, rng = 0.0, np.random.default_rng([STREAM, *seed, index])
             for ids, targets in micro_batches:
                 rows = np.array_split(np.arange(len(ids)), len(self.gradients))[index]
                 if rows.size:
@@ -104,14 +111,17 @@ class DataParallel:
     def __exit__(self, *exception: object) -> None:
         """Ends the threads."""
         if self.pool:
-            self.pool.shutdown()
+            self.pool.shutdown(cancel_futures=True)
 
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
     """Hold BLAS at one thread: the shards are the parallelism."""
-    from threadpoolctl import threadpool_limits
-
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError:  # where there are no threads, as in a browser
+        yield
+        return
     with threadpool_limits(limits=1, user_api="blas"):
         yield
 

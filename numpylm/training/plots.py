@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 
-from numpylm.training.files import write_atomically
+from numpylm.files import write_atomically
 from numpylm.training.run import Run
 
 

@@ -10,6 +10,7 @@ loss.png                 the loss curve
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import platform
 from dataclasses import dataclass
@@ -20,8 +21,14 @@ import numpy as np
 
 import numpylm
 from numpylm.data.vocabulary import Tokenizer, tokenizer_from_json
+from numpylm.files import write_atomically
+from numpylm.models.gpt import GPT, gpt_init
+from numpylm.parameters import Array
+from numpylm.scaling.counting import parameter_counts
+from numpylm.training.checkpoint import Checkpoint, copy_into, load_checkpoint
 from numpylm.training.config import TrainConfig, config_from_dict
-from numpylm.training.files import write_atomically
+
+METRICS = {"step": "number", "val_loss": "number"}  # what every line of metrics.jsonl has
 
 
 @dataclass
@@ -40,11 +47,14 @@ class Run:
         """The file of parameters, optimiser state and step."""
         return self.folder / "checkpoint.safetensors"
 
-    def create(self) -> None:
-        """Make the folder and write what does not change. Raises ``ValueError`` if it has a run."""
-        if (self.folder / "config.json").exists():
-            raise ValueError(f"{self.folder} holds a run already: resume it or take another name")
-        self.folder.mkdir(parents=True, exist_ok=True)
+    @property
+    def fingerprint(self) -> str:
+        """sha256 of the settings and the tokenizer: what a checkpoint belongs to."""
+        settings = json.dumps(dataclasses.asdict(self.config), sort_keys=True)
+        return hashlib.sha256(f"{settings}\0{self.tokenizer.to_json()}".encode()).hexdigest()
+
+    def write_config(self) -> None:
+        """The file that makes a folder a run; the last one to be written when a run starts."""
         content = {
             "numpylm": numpylm.__version__,
             "python": platform.python_version(),
@@ -53,8 +63,26 @@ class Run:
             "corpus": self.corpus,
             "baselines": self.baselines,
         }
-        write_atomically(self.folder / "tokenizer.json", self.tokenizer.to_json())
         write_atomically(self.folder / "config.json", json.dumps(content, indent=2) + "\n")
+
+    def load_model(self) -> tuple[Checkpoint, Array, GPT]:
+        """The checkpoint, and the model that it holds: (checkpoint, theta, p).
+
+        Raises ``ValueError`` if there is none, or one of another run. Sizes are compared before
+        any memory is taken for them.
+        """
+        checkpoint = load_checkpoint(self.checkpoint)
+        if checkpoint.run != self.fingerprint:
+            raise ValueError(
+                f"{self.checkpoint} does not belong to config.json and tokenizer.json beside it"
+            )
+        config = self.config.model_config(self.tokenizer.vocab_size)
+        found = sum(a.size for a in checkpoint.parameters.values())
+        if found != (expected := parameter_counts(config)["total"]):
+            raise ValueError(f"{self.checkpoint} holds {found:,} parameters, not {expected:,}")
+        theta, p = gpt_init(self.config.seed, config)
+        copy_into(p, checkpoint.parameters, self.checkpoint)
+        return checkpoint, theta, p
 
     def write_metrics(self) -> None:
         """All evaluations so far, a JSON object a line."""
@@ -68,21 +96,47 @@ def open_run(folder: str | Path) -> Run:
     if not (folder / "config.json").is_file():
         raise ValueError(f"{folder} is not a run folder (it has no config.json)")
     content = _read_json(folder / "config.json")
-    if not isinstance(content, dict) or not {"settings", "corpus", "baselines"} <= set(content):
-        raise ValueError(f"{folder / 'config.json'} is damaged: it lacks settings or corpus")
+    if not _is_config(content):
+        raise ValueError(f"{folder / 'config.json'} is damaged: settings, corpus or baselines")
     config = config_from_dict(content["settings"])
-    tokenizer = tokenizer_from_json(_read(folder / "tokenizer.json"))
+    try:
+        tokenizer = tokenizer_from_json(_read(folder / "tokenizer.json"))
+    except ValueError as error:
+        raise ValueError(f"{folder}: {error}") from None
     path = folder / "metrics.jsonl"
     metrics = [_read_json(path, line) for line in _read(path).splitlines()] if path.exists() else []
+    if not all(isinstance(m, dict) and METRICS.items() <= _kinds(m).items() for m in metrics):
+        raise ValueError(f"{path} is damaged: a line does not hold an evaluation")
     return Run(folder, config, tokenizer, content["corpus"], content["baselines"], metrics)
 
 
+def require_free(folder: Path) -> None:
+    """Raise ``ValueError`` if a folder holds something already."""
+    if folder.exists() and not folder.is_dir():
+        raise ValueError(f"{folder} is a file; a run needs a folder")
+    if folder.exists() and any(folder.iterdir()):
+        what = "a run" if (folder / "config.json").exists() else "files"
+        raise ValueError(f"{folder} holds {what} already: resume it or take another name")
+
+
 def free_name(parent: Path, name: str) -> Path:
-    """parent/name, or parent/name-2, -3, … : the first that holds no run."""
+    """parent/name, or parent/name-2, -3, … : the first that does not exist."""
     folder, number = parent / name, 2
     while folder.exists():
         folder, number = parent / f"{name}-{number}", number + 1
     return folder
+
+
+def _is_config(content: Any) -> bool:
+    """Whether the parts that are read on resuming have the right types."""
+    if not isinstance(content, dict) or not isinstance(content.get("corpus"), dict):
+        return False
+    baselines = content.get("baselines")
+    return isinstance(baselines, dict) and all(type(x) is float for x in baselines.values())
+
+
+def _kinds(measured: dict) -> dict[str, str]:
+    return {k: "number" for k, v in measured.items() if type(v) in (int, float)}
 
 
 def _read(path: Path) -> str:

@@ -13,72 +13,37 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from numpylm.baselines.ngram import ngram_losses
-from numpylm.data.batches import BPTTColumns, RandomWindows, require_window
-from numpylm.data.corpus import load_corpus
-from numpylm.data.vocabulary import Tokenizer, train_tokenizer
-from numpylm.models.gpt import gpt_init
+from numpylm.data.batches import BPTTColumns, RandomWindows
+from numpylm.files import locked, write_atomically
+from numpylm.models.gpt import GPT, gpt_init
 from numpylm.objectives.causal import causal_lm_backward, causal_lm_forward
 from numpylm.parameters import Array, leaves
-from numpylm.training.checkpoint import Checkpoint, copy_into, load_checkpoint, save_checkpoint
+from numpylm.training.checkpoint import Checkpoint, copy_into, save_checkpoint
 from numpylm.training.config import TrainConfig
 from numpylm.training.evaluation import evaluate
 from numpylm.training.optimizer import Optimizer, clip_factor, decay_of_matrices, global_norm
 from numpylm.training.parallel import DataParallel, keep_freed_pages, one_blas_thread
-from numpylm.training.run import Run, open_run
+from numpylm.training.run import Run, open_run, require_free
 from numpylm.training.schedule import learning_rate
+from numpylm.training.tokenized import TokenizedCorpus
 
 
 class TrainingInterrupted(Exception):
     """Ctrl-C; the run has been saved, and the text names its step."""
 
 
-@dataclass(frozen=True)
-class TokenizedCorpus:
-    """The ids of a corpus, and what ``config.json`` says of it."""
-
-    tokenizer: Tokenizer
-    train: Array
-    valid: Array
-    test: Array
-    summary: dict
-
-    @classmethod
-    def load(cls, config: TrainConfig, run: Run | None = None) -> TokenizedCorpus:
-        """Read and encode the corpus of a configuration, with the tokenizer of a run if given.
-
-        Raises ``ValueError`` if the text cannot be read, is shorter than a context, or is not the
-        one that the run was started with.
-        """
-        corpus = load_corpus(config.corpus)
-        if run is not None and run.corpus.get("sha256") != corpus.sha256:
-            raise ValueError(f"corpus {config.corpus} has changed since {run.folder} was started")
-        if run is not None:
-            tokenizer = run.tokenizer
-        else:
-            others = corpus.valid + corpus.test
-            tokenizer = train_tokenizer(config.tokenizer, corpus.train, others, config.min_count)
-        train, valid, test = map(tokenizer.encode, (corpus.train, corpus.valid, corpus.test))
-        require_window(train, config.context, "training")
-        require_window(valid, config.context, "validation")
-        sizes = {"train_tokens": len(train), "valid_tokens": len(valid), "test_tokens": len(test)}
-        summary = {"name": corpus.name, "sha256": corpus.sha256, **sizes}
-        return cls(tokenizer, train, valid, test, summary)
-
-
 class Trainer:
     """One run: ``start`` or ``resume`` it, then ``fit``."""
 
-    def __init__(self, run: Run, corpus: TokenizedCorpus) -> None:
+    def __init__(self, run: Run, corpus: TokenizedCorpus, theta: Array, p: GPT) -> None:
         config = run.config
-        self.run, self.config, self.corpus = run, config, corpus
+        self.run, self.config, self.corpus, self.theta, self.p = run, config, corpus, theta, p
         self.model = config.model_config(corpus.tokenizer.vocab_size)
-        self.theta, self.p = gpt_init(config.seed, self.model)
         decay = decay_of_matrices(self.p, config.weight_decay)
         betas = (config.beta1, config.beta2)
         self.optimizer = Optimizer(config.optimizer, self.theta, decay, config.momentum, betas)
@@ -96,22 +61,38 @@ class Trainer:
 
     @classmethod
     def start(cls, folder: Path, config: TrainConfig) -> Trainer:
-        """A new run. Everything is checked before the folder is made."""
+        """A new run. Everything is checked before the folder is made; ``config.json`` is written
+        last, so that a folder is either a run that can be resumed or no run.
+        """
+        require_free(folder)
         corpus = TokenizedCorpus.load(config)
         baselines = ngram_losses(corpus.train, corpus.valid, corpus.tokenizer.vocab_size)
         run = Run(folder, config, corpus.tokenizer, corpus.summary, baselines, [])
-        trainer = cls(run, corpus)
-        run.create()
+        theta, p = gpt_init(config.seed, config.model_config(corpus.tokenizer.vocab_size))
+        trainer = cls(run, corpus, theta, p)
+        trainer.batches.batch(0)
+        made = [f for f in (folder, *folder.parents) if not f.exists()]
+        folder.mkdir(parents=True, exist_ok=folder not in made)  # two starts cannot both make it
+        try:
+            write_atomically(folder / "tokenizer.json", run.tokenizer.to_json())
+            trainer.save()
+            run.write_config()
+        except (OSError, ValueError):  # nothing is left of a run that could not be started
+            for name in ("tokenizer.json", "metrics.jsonl", "checkpoint.safetensors"):
+                (folder / name).unlink(missing_ok=True)
+            for empty in made:
+                empty.rmdir()
+            raise
         return trainer
 
     @classmethod
     def resume(cls, folder: str | Path) -> Trainer:
         """Go on from the last checkpoint. Raises ``ValueError`` if the corpus is another now."""
         run = open_run(folder)
-        checkpoint = load_checkpoint(run.checkpoint)
-        corpus = TokenizedCorpus.load(run.config, run)
-        trainer = cls(run, corpus)
-        copy_into(trainer.p, checkpoint.parameters, run.checkpoint)
+        checkpoint, theta, p = run.load_model()
+        trainer = cls(run, TokenizedCorpus.load(run.config, run), theta, p)
+        if set(checkpoint.progress) != set(trainer.progress):
+            raise ValueError(f"{run.checkpoint} is damaged: its progress is not ours")
         copy_into(trainer.optimizer.state, checkpoint.optimizer, run.checkpoint)
         trainer.optimizer.step = trainer.saved_step = checkpoint.step
         trainer.progress = checkpoint.progress
@@ -133,8 +114,8 @@ class Trainer:
 
         config = self.config
         bar = tqdm(total=config.steps, initial=self.step, unit="step", disable=None)
-        with self.parallel() as parallel, bar, _stop_signal() as stop:
-            if self.saved_step is None:
+        with locked(self.run.folder), self.parallel() as parallel, bar, _stop_signal() as stop:
+            if not self.run.metrics:
                 self._measure(parallel, 0.0, log)
             since, seen = time.perf_counter(), self.progress["tokens"]
             while self.step < config.steps:
@@ -147,7 +128,7 @@ class Trainer:
                     bar.set_postfix_str(self._status(rate))
                     since, seen = time.perf_counter(), self.progress["tokens"]
                 if stop.is_set():
-                    self._save()
+                    self.save()
                     raise TrainingInterrupted(f"step {self.step}")
 
     def evaluate(self, split: str) -> float:
@@ -155,8 +136,11 @@ class Trainer:
 
         Raises ``ValueError`` if the corpus has no such text or a shorter one than a context.
         """
+        stream = getattr(self.corpus, split)
+        if not len(stream):
+            raise ValueError(f"corpus {self.config.corpus} has no {split} split")
         with self.parallel() as parallel:
-            return evaluate(parallel, getattr(self.corpus, split), self.config.context)
+            return evaluate(parallel, stream, self.config.context)
 
     @contextmanager
     def parallel(self) -> Iterator[DataParallel]:
@@ -211,7 +195,7 @@ class Trainer:
             }
         )
         self.progress |= {"loss_sum": 0.0, "updates": 0}
-        self._save()
+        self.save()
         if log is not None:
             train = f"train {train_loss:.4f}" if updates else "untrained   "
             with tqdm.external_write_mode():
@@ -220,10 +204,14 @@ class Trainer:
                     f"{tokens_per_second:>8,.0f} tokens/s"
                 )
 
-    def _save(self) -> None:
+    def save(self) -> None:
         """Metrics, then checkpoint: after a crash between the two the metrics are cut back."""
         parameters = dict(leaves(self.p))
-        checkpoint = Checkpoint(parameters, self.optimizer.state, self.step, self.progress)
+        state, run = self.optimizer.state, self.run.fingerprint
+        checkpoint = Checkpoint(parameters, state, self.step, self.progress, run)
+        if not all(np.isfinite(a).all() for a in (self.theta, *state.values())):
+            what = f"parameters that are not finite at step {self.step}"
+            raise ValueError(f"training diverged: {what}; {self._kept()}")
         try:
             self.run.write_metrics()
             save_checkpoint(self.run.checkpoint, checkpoint)
@@ -253,6 +241,9 @@ def _stop_signal() -> Iterator[threading.Event]:
         yield stop
         return
     previous = signal.getsignal(signal.SIGINT)
+    if previous in (signal.SIG_IGN, None):  # a background job that is not to hear Ctrl-C
+        yield stop
+        return
 
     def request(number: int, frame: object) -> None:
         stop.set()

@@ -9,11 +9,21 @@ import threading
 
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
+from numpylm.baselines.ngram import train_ngram
+from numpylm.data import batches as batches_module
+from numpylm.data.batches import BPTTColumns, RandomWindows
+from numpylm.files import locked
+from numpylm.models.gpt import gpt_init
+from numpylm.objectives.causal import causal_lm_backward, causal_lm_forward
+from numpylm.parameters import leaves, view
+from numpylm.training import parallel as parallel_module
 from numpylm.training import trainer as trainer_module
 from numpylm.training.checkpoint import load_checkpoint, save_checkpoint
 from numpylm.training.config import TrainConfig
 from numpylm.training.run import open_run
+from numpylm.training.schedule import learning_rate
 from numpylm.training.trainer import Trainer, TrainingInterrupted
 
 SMALL = TrainConfig(
@@ -201,7 +211,10 @@ def test_training_works_outside_the_main_thread(tmp_path, config):
     ("name", "content", "message"),
     [
         ("config.json", "{", "not valid JSON"),
-        ("config.json", "[]", "lacks settings"),
+        ("config.json", "[]", "is damaged"),
+        ("config.json", '{"settings": {}, "corpus": [], "baselines": {}}', "is damaged"),
+        ("metrics.jsonl", "[1]\n", "does not hold an evaluation"),
+        ("metrics.jsonl", '{"step": "4"}\n', "does not hold an evaluation"),
         ("config.json", None, "not a run folder"),
         ("tokenizer.json", None, "cannot read"),
         ("metrics.jsonl", "{\n", "not valid JSON"),
@@ -216,3 +229,136 @@ def test_a_damaged_folder_is_named(tmp_path, config, name, content, message):
         (tmp_path / "run" / name).write_text(content)
     with pytest.raises(ValueError, match=message):
         Trainer.resume(tmp_path / "run")
+
+
+def train_by_hand(config, corpus, steps):
+    """The textbook's loop in plain code: no threads, no flat optimiser, no trainer."""
+    model = config.model_config(corpus.tokenizer.vocab_size)
+    theta, p = gpt_init(config.seed, model)
+    gradient, first, second = (np.zeros_like(theta) for _ in range(3))
+    matrices = np.concatenate([np.full(a.size, a.ndim == 2) for _, a in leaves(p)])
+    measured, size = [], (config.batch_size, config.context)
+    for t in range(steps):
+        gradient[...], loss = 0.0, 0.0
+        for i in range(config.accumulate):
+            step = t * config.accumulate + i
+            if config.batching == "bptt":
+                ids, targets = BPTTColumns(corpus.train, *size).batch(step)
+            else:
+                ids, targets = RandomWindows(corpus.train, *size, config.seed).batch(step)
+            n = config.accumulate * targets.size
+            part, cache = causal_lm_forward(p, ids, targets, config=model, normalizer=n)
+            causal_lm_backward(p, view(p, gradient), np.float32(1.0), cache)
+            loss += float(part)
+        norm = float(np.linalg.norm(gradient.astype(np.float64)))
+        g = gradient * min(1.0, config.clip / norm)
+        eta = learning_rate(t, config)
+        if config.optimizer == "sgd":
+            first = config.momentum * first + g
+            theta -= eta * first
+        else:
+            if config.optimizer == "adamw":
+                theta -= eta * config.weight_decay * matrices * theta
+            first = config.beta1 * first + (1 - config.beta1) * g
+            second = config.beta2 * second + (1 - config.beta2) * g * g
+            m_hat = first / (1 - config.beta1 ** (t + 1))
+            theta -= eta * m_hat / (np.sqrt(second / (1 - config.beta2 ** (t + 1))) + 1e-8)
+        measured.append((loss, norm, eta))
+    return theta, measured
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"optimizer": "sgd", "momentum": 0.9, "batching": "bptt", "schedule": "step", "lr": 0.2,
+         "decay_every": 2, "decay_factor": 0.5, "batch_size": 5},
+        {"optimizer": "adam", "accumulate": 3, "beta1": 0.8, "beta2": 0.9, "schedule": "constant"},
+        {"weight_decay": 0.5, "clip": 0.05, "threads": 3, "seed": 4},
+    ],
+)  # fmt: skip
+def test_the_trainer_is_the_textbooks_loop(tmp_path, config, changes):
+    changes = {"dropout": 0.0, "bias": False, "steps": 6, "eval_every": 3, **changes}
+    config = dataclasses.replace(config, **changes)
+    trainer = fit(tmp_path / "run", config)
+    theta, measured = train_by_hand(config, trainer.corpus, 6)
+    np.testing.assert_allclose(trainer.theta, theta, rtol=2e-3, atol=2e-5)
+    for line, (first, last) in zip(trainer.run.metrics[1:], ((0, 2), (3, 5)), strict=True):
+        losses = [loss for loss, _, _ in measured[first : last + 1]]
+        assert line["train_loss"] == pytest.approx(np.mean(losses), rel=1e-4)
+        assert line["gradient_norm"] == pytest.approx(measured[last][1], rel=1e-3)
+        assert line["learning_rate"] == pytest.approx(measured[last][2])
+        assert line["tokens_per_second"] > 0
+
+
+def test_baselines_are_measured_on_the_validation_text(tmp_path, config):
+    trainer = Trainer.start(tmp_path / "run", config)
+    corpus, size = trainer.corpus, trainer.corpus.tokenizer.vocab_size
+    for name, order in (("unigram", 1), ("trigram", 3)):
+        expected = train_ngram(corpus.train, order, size).loss(corpus.valid)
+        assert trainer.run.baselines[name] == expected
+
+
+def test_rare_words_are_unknown(tmp_path, config):
+    (tmp_path / "text.txt").write_text("the quick brown fox jumps\n" * 40 + "zebra\n")
+    config = dataclasses.replace(config, tokenizer="word", min_count=2)
+    assert "zebra" not in Trainer.start(tmp_path / "run", config).corpus.tokenizer.words
+
+
+def test_training_holds_blas_at_one_thread(tmp_path, config):
+    trainer = Trainer.start(tmp_path / "run", config)
+    with threadpool_limits(limits=2, user_api="blas"), trainer.parallel():
+        blas = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
+        assert {pool["num_threads"] for pool in blas} == {1}
+
+
+def test_a_run_that_was_just_started_can_be_resumed(tmp_path, config):
+    """Killed before its first evaluation."""
+    Trainer.start(tmp_path / "run", config)
+    resumed = Trainer.resume(tmp_path / "run")
+    resumed.fit(log=None)
+    whole = fit(tmp_path / "whole", config)
+    np.testing.assert_array_equal(whole.theta, resumed.theta)
+    files = [(tmp_path / n / "checkpoint.safetensors").read_bytes() for n in ("run", "whole")]
+    assert files[0] == files[1]
+
+
+def test_a_start_that_fails_leaves_nothing(tmp_path, config, monkeypatch):
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(trainer_module, "save_checkpoint", full)
+    with pytest.raises(ValueError, match="No space left on device; no checkpoint was written yet"):
+        Trainer.start(tmp_path / "runs" / "run", config)
+    assert not (tmp_path / "runs").exists()
+
+
+def test_two_cannot_train_in_one_folder(tmp_path, config):
+    trainer = Trainer.start(tmp_path / "run", config)
+    with locked(tmp_path / "run"), pytest.raises(ValueError, match="another process is training"):
+        trainer.fit(log=None)
+    trainer.fit(log=None)
+
+
+def test_parameters_that_overflowed_are_not_saved(tmp_path, config):
+    trainer = fit(tmp_path / "run", config)
+    trainer.theta[0] = np.inf
+    with pytest.raises(ValueError, match="not finite at step 12; the checkpoint of step 12 is"):
+        trainer.save()
+    assert load_checkpoint(trainer.run.checkpoint).step == 12
+
+
+def test_lost_metrics_are_measured_again(tmp_path, config):
+    fit(tmp_path / "run", config)
+    (tmp_path / "run" / "metrics.jsonl").unlink()
+    resumed = Trainer.resume(tmp_path / "run")
+    resumed.fit(log=None)
+    assert [m["step"] for m in resumed.run.metrics] == [12]
+
+
+def test_random_numbers_of_different_purposes_differ():
+    """Batches, dropout and initialisation of one seed must not share their numbers."""
+    starts = np.random.default_rng([batches_module.STREAM, 1, 0]).random()
+    masks = np.random.default_rng([parallel_module.STREAM, 1, 0, 0]).random()
+    assert len({starts, masks, np.random.default_rng(1).random()}) == 3
+    assert batches_module.STREAM != parallel_module.STREAM
