@@ -12,7 +12,7 @@ Counts are sparse, so two classical ways of smoothing:
 N(h) is the number of different tokens seen after h, h′ is h without its oldest token, and the
 empty history falls back to 1 / V: the more kinds of continuation, the more is left to the shorter
 history. Nothing is tuned. A neural model that does not beat the trigram has learned no more than
-counting gives. Source: Chen & Goodman 1999, §2.2 and §2.4.
+counting gives. Source: Chen & Goodman 1999, Computer Speech & Language 13:359–394, §2.
 """
 
 from __future__ import annotations
@@ -47,12 +47,13 @@ class NGram:
     def probabilities(self, stream: Array) -> Array:
         """P(stream[i] | the order − 1 tokens before it) for i = 1 … n − 1; shape (n − 1,).
 
-        At the start of the stream, where the history is shorter, a shorter order is used.
+        At the start of the stream the history is shorter: there Witten-Bell uses a shorter order,
+        add-k, which has none, 1 / V.
         """
         p = np.full(len(stream) - 1, 1.0 / self.vocab_size)
         for order in range(1, self.order + 1):
             if self.add_k is not None and order < self.order:
-                continue  # add-k looks at no shorter history, but where the stream begins
+                continue  # add-k looks at no shorter history
             first = max(order - 1, 1)
             grams = _keys(stream, order, self.vocab_size)[first - (order - 1) :]
             p[first - 1 :] = self._smooth(self.counts[order - 1], grams, p[first - 1 :])
@@ -91,9 +92,16 @@ def train_ngram(stream: Array, order: int, vocab_size: int, *, add_k: float | No
 
 
 def ngram_losses(train: Array, valid: Array, vocab_size: int) -> dict[str, float]:
-    """Validation loss of the three classical models, in nats per token."""
+    """Validation loss of the three classical models, in nats per token.
+
+    Without the trigram for a vocabulary so large that its keys do not fit 63 bits.
+    """
     names = {"unigram": 1, "bigram": 2, "trigram": 3}
-    return {name: train_ngram(train, n, vocab_size).loss(valid) for name, n in names.items()}
+    return {
+        name: train_ngram(train, n, vocab_size).loss(valid)
+        for name, n in names.items()
+        if vocab_size**n < 2**63
+    }
 
 
 def _count(stream: Array, order: int, vocab_size: int) -> _Counts:

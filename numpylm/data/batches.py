@@ -17,6 +17,8 @@ import numpy as np
 
 from numpylm.parameters import Array
 
+STREAM = 101  # keeps the random numbers of batches apart from those of other purposes
+
 
 @dataclass(frozen=True)
 class RandomWindows:
@@ -32,7 +34,7 @@ class RandomWindows:
 
     def batch(self, step: int) -> tuple[Array, Array]:
         """ids and targets (B, T) of a step."""
-        rng = np.random.default_rng([self.seed, step])
+        rng = np.random.default_rng([STREAM, self.seed, step])
         starts = rng.integers(0, len(self.stream) - self.length, self.batch_size)
         index = starts[:, None] + np.arange(self.length)
         return self.stream[index], self.stream[index + 1]

@@ -25,9 +25,12 @@ WIKITEXT2_GIT_BLOBS = {  # sha1(b"blob SIZE\0" + data), as git names the publish
 }
 
 
+BUILT_IN = ("pydoc", "wikitext2")
+
+
 @dataclass(frozen=True)
 class Corpus:
-    """Three texts that share no line by construction of their source. ``test`` may be empty."""
+    """Three texts; ``test`` may be empty. Those of pydoc share no paragraph."""
 
     name: str
     train: str
@@ -74,19 +77,21 @@ def read_text(path: Path) -> str:
     if b"\0" in data:
         raise ValueError(f"{path} is a binary file (zero byte at {data.index(0)}), not text")
     try:
-        return data.decode("utf-8")
+        return data.decode("utf-8-sig")  # without a byte-order mark
     except UnicodeDecodeError as error:
         where = f"byte {data[error.start]:#x} at {error.start}"
         raise ValueError(f"{path} is not UTF-8 text: {where}") from None
 
 
 def _load_folder(folder: Path, name: str) -> Corpus:
-    for required in ("train.txt", "valid.txt"):
-        if not (folder / required).is_file():
-            raise ValueError(f"corpus folder {folder} has no {required}")
-    test = folder / "test.txt"
-    train, valid = read_text(folder / "train.txt"), read_text(folder / "valid.txt")
-    return Corpus(name, train, valid, read_text(test) if test.is_file() else "")
+    texts = []
+    for part in ("train", "valid", "test"):
+        names = (f"{part}.txt", f"wiki.{part}.tokens")  # the second as WikiText is published
+        found = [folder / n for n in names if (folder / n).is_file()]
+        if not found and part != "test":
+            raise ValueError(f"corpus folder {folder} has no {names[0]}")
+        texts.append(read_text(found[0]) if found else "")
+    return Corpus(name, *texts)
 
 
 def _download_wikitext2() -> Path:

@@ -21,6 +21,8 @@ import sysconfig
 from collections.abc import Iterator
 from pathlib import Path
 
+from numpylm.files import write_atomically
+
 SKIPPED_FOLDERS = {
     "site-packages", "dist-packages", "test", "tests", "idle_test", "__pycache__", "lib2to3",
     "turtledemo", "ensurepip", "pydoc_data", "_bundled",
@@ -51,18 +53,18 @@ def pydoc_splits(stdlib: Path | None = None) -> tuple[str, str, str]:
 def pydoc_paragraphs(stdlib: Path) -> list[str]:
     """All different paragraphs of prose, in the order of the files. About 5 s; cached on disk."""
     key = hashlib.sha256(f"{stdlib} {platform.python_version()} 1".encode()).hexdigest()[:16]
-    cache = cache_folder() / f"pydoc-{platform.python_version()}-{key}.txt"
+    cache = None
     try:
+        cache = cache_folder() / f"pydoc-{platform.python_version()}-{key}.txt"
         return cache.read_text(encoding="utf-8").splitlines()
-    except OSError:
+    except (OSError, ImportError):
         pass  # not there yet
     texts = [*_topics(stdlib), *_docstrings(stdlib)]
     paragraphs = list(dict.fromkeys(p for text in texts for p in _prose(text)))
     try:
-        cache.parent.mkdir(parents=True, exist_ok=True)
-        partial = cache.with_suffix(f".{os.getpid()}")
-        partial.write_text("".join(p + "\n" for p in paragraphs), encoding="utf-8")
-        os.replace(partial, cache)
+        if cache is not None:
+            cache.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(cache, "".join(p + "\n" for p in paragraphs))
     except OSError:
         pass  # a read-only home costs the five seconds again, nothing else
     return paragraphs

@@ -62,7 +62,7 @@ class CharTokenizer:
     def encode(self, text: str) -> Array:
         """(n,) int64 ids. Raises ``ValueError`` naming the characters that are not known."""
         encoded = text.encode("utf-32-le", "surrogatepass")
-        points = np.frombuffer(encoded, np.uint32).astype(np.int64)
+        points = np.frombuffer(encoded, "<u4").astype(np.int64)
         ids = np.searchsorted(self._code_points, points).clip(max=self.vocab_size - 1)
         unknown = points[self._code_points[ids] != points]
         if unknown.size:
@@ -112,10 +112,21 @@ class WordTokenizer:
         unknown = self._ids[UNKNOWN]
         return np.array([self._ids.get(w, unknown) for w in _words(text)], np.int64)
 
+    def unknown_share(self, ids: Array) -> float:
+        """The share of ``<unk>`` among ids: a low loss on a text of unknown words means nothing."""
+        return float(np.mean(ids == self._ids[UNKNOWN])) if len(ids) else 0.0
+
     def decode(self, ids: Array) -> str:
-        """The words, joined by blanks; ``<eos>`` becomes the end of a line."""
-        words = [self.words[i] for i in np.asarray(ids).ravel().tolist()]
-        return " ".join("\n" if w == END else w for w in words).replace(" \n ", "\n")
+        """The words of a line with blanks between them; ``<eos>`` becomes the end of the line.
+
+        The text of more ids begins with the text of fewer, so it can be written as it is drawn.
+        """
+        text, in_line = [], False
+        for i in np.asarray(ids).ravel().tolist():
+            end = self.words[i] == END
+            text.append("\n" if end else " " * in_line + self.words[i])
+            in_line = not end
+        return "".join(text)
 
     def to_json(self) -> str:
         """As written to ``tokenizer.json``."""

@@ -71,3 +71,9 @@ def test_bad_settings_are_refused():
         train_ngram(np.array([0, 1]), 1, 2, add_k=-1)
     with pytest.raises(ValueError, match="do not fit 63 bits"):
         train_ngram(np.array([0, 1, 2]), 3, 3_000_000)
+
+
+def test_a_huge_vocabulary_has_no_trigram():
+    assert set(ngram_losses(np.array([0, 1, 2, 3]), np.array([0, 1]), 3_000_000)) == (
+        {"unigram", "bigram"}
+    )

@@ -139,3 +139,22 @@ def test_no_network_is_one_clear_line(tmp_path, monkeypatch):
     monkeypatch.setattr(pooch, "retrieve", fail)
     with pytest.raises(ValueError, match="cannot download WikiText-2"):
         load_corpus("wikitext2")
+
+
+def test_every_part_counts_for_the_checksum():
+    parts = {"train": "a", "valid": "b", "test": "c"}
+    whole = corpus_module.Corpus("x", **parts).sha256
+    for part in parts:
+        assert corpus_module.Corpus("x", **{**parts, part: "d"}).sha256 != whole
+
+
+def test_a_byte_order_mark_is_not_text(tmp_path):
+    (tmp_path / "text.txt").write_text("abcdefghij" * 10, encoding="utf-8-sig")
+    assert load_corpus(tmp_path / "text.txt").train.startswith("abc")
+
+
+def test_wikitext_may_have_its_published_names(tmp_path):
+    for part in ("train", "valid", "test"):
+        (tmp_path / f"wiki.{part}.tokens").write_text(part)
+    corpus = load_corpus(tmp_path)
+    assert (corpus.train, corpus.valid, corpus.test) == ("train", "valid", "test")

@@ -1,5 +1,6 @@
 """§5.1 Tokenizers round-trip text and say clearly what they do not know."""
 
+import itertools
 import json
 
 import numpy as np
@@ -103,3 +104,19 @@ def test_an_unknown_kind_is_refused():
 def test_the_alphabet_is_that_of_the_whole_corpus_the_words_are_not():
     assert train_tokenizer("char", "ab", others="c").vocab_size == 3
     assert json.loads(train_tokenizer("word", "ab", others="c").to_json())["words"][2:] == ["ab"]
+
+
+@given(st.lists(st.sampled_from(["<eos>", "<unk>", "I", "am", "a"]), max_size=12))
+def test_the_text_of_more_words_begins_with_the_text_of_fewer(words):
+    """So that a text can be printed as it is drawn."""
+    tokenizer = WordTokenizer(("<unk>", "<eos>", "I", "am", "a"))
+    ids = [tokenizer.words.index(w) for w in words]
+    texts = [tokenizer.decode(np.array(ids[:n], np.int64)) for n in range(len(ids) + 1)]
+    for shorter, longer in itertools.pairwise(texts):
+        assert longer.startswith(shorter)
+    assert tokenizer.encode(texts[-1]).tolist() == ids
+
+
+def test_unknown_words_are_counted():
+    tokenizer = WordTokenizer.train("a a b\n", min_count=2)
+    assert tokenizer.unknown_share(tokenizer.encode("a b c\n")) == 0.5

@@ -40,6 +40,13 @@ def test_top_p_keeps_the_fewest_that_reach_p():
         np.testing.assert_allclose(next_token_distribution(LOGITS, top_p=top_p), expected)
 
 
+def test_top_p_acts_on_what_top_k_leaves():
+    p = next_token_distribution(LOGITS, top_k=3, top_p=0.5)  # 4/9 alone does not reach a half
+    np.testing.assert_allclose(p, [0, 4 / 7, 0, 3 / 7])
+    p = next_token_distribution(LOGITS, top_k=2, top_p=0.5)  # 4/7 does
+    np.testing.assert_allclose(p, [0, 1, 0, 0])
+
+
 @given(
     st.lists(st.floats(-1e4, 1e4), min_size=1, max_size=20),
     st.floats(0, 100),
