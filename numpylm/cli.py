@@ -11,13 +11,15 @@ import sys
 from typing import Any
 
 from numpylm import __version__
-from numpylm.training.config import CHOICES, PRESETS, SETTINGS
 
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command; returns the exit status."""
-    arguments = _parser().parse_args(argv)
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a terminal that cannot show a § still goes on
     try:
+        arguments = _parser().parse_args(argv)
         from numpylm import commands  # after the options are read, so that --help is quick
 
         return getattr(commands, arguments.command)(arguments)
@@ -36,40 +38,46 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
+    from numpylm.training.config import PRESETS, SETTINGS
+
     parser = argparse.ArgumentParser(prog="numpylm", description="Language models in pure NumPy.")
     parser.add_argument("--version", action="version", version=f"numpylm {__version__}")
+    names = ", ".join(PRESETS)
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
 
     p = _command(commands, "train", "train a language model in a run folder")
-    p.add_argument("--preset", default="tiny", help=f"settings to start from: {', '.join(PRESETS)}")
-    p.add_argument("--name", help="of the run folder; by default the preset's")
-    p.add_argument("--runs", default="runs", help="folder of run folders")
+    p.add_argument("--preset", help=f"settings to start from: {names} (default: tiny)")
+    p.add_argument("--name", help="of the run folder (default: the preset's)")
+    p.add_argument("--runs", help="folder of run folders (default: runs)")
     p.add_argument("--resume", metavar="RUN", help="go on with a run folder, with its own settings")
-    _add_settings(p, "tiny")
+    _add_settings(p, "tiny", list(SETTINGS))
 
     p = _command(commands, "generate", "let a trained model write")
     p.add_argument("run", help="a run folder, such as runs/tiny")
-    p.add_argument("--prompt", default="", help="what the text starts with")
-    p.add_argument("--tokens", type=int, default=300, help="new tokens")
-    p.add_argument("--temperature", type=float, default=0.8, help="0: greedy; 1: the model's own")
-    p.add_argument("--top-k", type=int, help="draw from the k most probable tokens")
-    p.add_argument("--top-p", type=float, default=1.0, help="draw from the fewest that reach p")
-    p.add_argument("--seed", type=int, default=0, help="same seed, same text")
+    p.add_argument("--prompt", default="", help="what the text starts with (default: nothing)")
+    option(p, "--tokens", 300, "new tokens")
+    option(p, "--temperature", 0.8, "0: greedy; 1: the model's own")
+    p.add_argument("--top-k", type=int, help="draw from the k most probable tokens (default: all)")
+    option(p, "--top-p", 1.0, "draw from the fewest tokens that reach this probability")
+    option(p, "--seed", 0, "same seed, same text")
 
-    p = _command(commands, "evaluate", "loss and perplexity over all full windows of a text")
+    p = _command(commands, "evaluate", "loss and perplexity of a trained model")
     p.add_argument("run", help="a run folder, such as runs/tiny")
-    p.add_argument("--split", choices=("train", "valid", "test"), default="valid", help="of corpus")
-    p.add_argument("--text", metavar="FILE", help="a text file instead of a split")
+    which = p.add_mutually_exclusive_group()
+    which.add_argument("--split", choices=("train", "valid", "test"), default="valid",
+                       help="of the run's corpus, all full windows (default: valid)")  # fmt: skip
+    which.add_argument("--text", metavar="FILE", help="a text file instead, every token of it")
 
     p = _command(commands, "gradcheck", "check every gradient by finite differences")
-    p.add_argument("--seed", type=int, default=0, help="of the example inputs")
-    p.add_argument("--bar", type=float, default=1e-6, help="largest relative error that passes")
+    option(p, "--seed", 0, "of the example inputs")
+    option(p, "--bar", 1e-6, "largest relative error that passes")
 
     p = _command(commands, "bench", "time training steps on this machine")
-    p.add_argument("--preset", default="nanogpt-cpu", help=f"settings: {', '.join(PRESETS)}")
-    p.add_argument("--vocab-size", type=int, default=65, help="size of the vocabulary, V")
-    p.add_argument("--seconds", type=float, default=10.0, help="how long to measure")
-    _add_settings(p, "nanogpt-cpu")
+    option(p, "--preset", "nanogpt-cpu", f"settings to start from: {names}")
+    option(p, "--vocab-size", 65, "size of the vocabulary, V")
+    option(p, "--seconds", 10.0, "how long to measure")
+    model = [name for name, f in SETTINGS.items() if f.metadata["group"] == "model"]
+    _add_settings(p, "nanogpt-cpu", ["batch_size", "context", *model, "optimizer", "threads"])
     return parser
 
 
@@ -78,17 +86,25 @@ def _command(commands: Any, name: str, meaning: str) -> argparse.ArgumentParser:
         name,
         help=meaning,
         description=f"{meaning[0].upper()}{meaning[1:]}.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("--json", action="store_true", help="print the result as JSON")
     return parser
 
 
-def _add_settings(parser: argparse.ArgumentParser, default_preset: str) -> None:
-    """An option for each field of ``TrainConfig``, in its groups. Absent unless given."""
+def option(parser: Any, name: str, default: Any, meaning: str) -> None:
+    """An option of the default's type, whose help shows the default."""
+    help_ = f"{meaning} (default: {default})"
+    parser.add_argument(name, type=type(default), default=default, help=help_)
+
+
+def _add_settings(parser: argparse.ArgumentParser, default_preset: str, names: list[str]) -> None:
+    """An option for each of these fields of ``TrainConfig``, in its group. Absent unless given."""
+    from numpylm.training.config import CHOICES, PRESETS, SETTINGS
+
     groups: dict[str, Any] = {}
     metavars = {int: "N", float: "X", str: "NAME"}
-    for name, field in SETTINGS.items():
+    for name in names:
+        field = SETTINGS[name]
         title = field.metadata["group"]
         if title not in groups:
             groups[title] = parser.add_argument_group(f"{title} (defaults: {default_preset})")

@@ -6,8 +6,11 @@ import argparse
 import dataclasses
 import json
 import math
+import shlex
+import sys
 from pathlib import Path
 
+from numpylm.data.corpus import BUILT_IN
 from numpylm.language_model import load
 from numpylm.training.config import SETTINGS, preset
 from numpylm.training.run import free_name
@@ -18,15 +21,18 @@ def train(arguments: argparse.Namespace) -> int:
     """Start or resume a run; then plot it, compare it with the n-grams and let it write."""
     from numpylm.training.plots import plot_loss
 
-    trainer = _resumed(arguments) if arguments.resume else _started(arguments)
+    trainer = _resumed(arguments) if arguments.resume is not None else _started(arguments)
     run, folder = trainer.run, trainer.run.folder
     if not arguments.json:
         _introduce(trainer)
     try:
         trainer.fit(log=None if arguments.json else print)
     except TrainingInterrupted as stopped:
+        note = (
+            f"stopped and saved at {stopped}; go on with: numpylm train --resume {_quoted(folder)}"
+        )
+        print(note, file=sys.stderr if arguments.json else sys.stdout, flush=True)
         plot_loss(run)
-        print(f"stopped and saved at {stopped}; go on with: numpylm train --resume {folder}")
         return 130
     plot_loss(run)
     last = run.metrics[-1]
@@ -36,9 +42,9 @@ def train(arguments: argparse.Namespace) -> int:
     unit, windows = run.config.tokenizer, (len(trainer.corpus.valid) - 1) // run.config.context
     print(f"\nvalidation loss, nats per {unit} (all {windows:,} windows of {run.config.context}):")
     for name, loss in [*run.baselines.items(), ("this model", last["val_loss"])]:
-        print(f"  {name:<11} {loss:.4f}   perplexity {math.exp(loss):,.2f}")
+        print(f"  {name:<11} {loss:.4f}   perplexity {_perplexity(loss):,.2f}")
     print(f"\na sample:\n{load(folder).generate(tokens=300, seed=run.config.seed)}")
-    print(f"\nloss curve: {folder / 'loss.png'}\nmore text:  numpylm generate {folder}")
+    print(f"\nloss curve: {folder / 'loss.png'}\nmore text:  numpylm generate {_quoted(folder)}")
     return 0
 
 
@@ -49,7 +55,7 @@ def generate(arguments: argparse.Namespace) -> int:
     pieces = load(arguments.run).stream(arguments.prompt, **sampling)
     first = next(pieces, "")  # an error in the prompt shows before anything is printed
     if arguments.json:
-        text = first + "".join(pieces)
+        text = arguments.prompt + first + "".join(pieces)
         print(json.dumps({"run": arguments.run, "prompt": arguments.prompt, "text": text}))
         return 0
     print(arguments.prompt + first, end="", flush=True)
@@ -63,11 +69,11 @@ def evaluate(arguments: argparse.Namespace) -> int:
     """Loss and perplexity of a run on a split of its corpus, or on a text file."""
     from numpylm.data.corpus import read_text
 
-    if arguments.text:
+    if arguments.text is not None:
         what, loss = arguments.text, load(arguments.run).loss(read_text(Path(arguments.text)))
     else:
         what, loss = arguments.split, Trainer.resume(arguments.run).evaluate(arguments.split)
-    figures = {"loss": loss, "perplexity": math.exp(loss), "bits_per_token": loss / math.log(2)}
+    figures = {"loss": loss, "perplexity": _perplexity(loss), "bits_per_token": loss / math.log(2)}
     if arguments.json:
         print(json.dumps({"run": arguments.run, "text": what, **figures}))
     else:
@@ -79,13 +85,19 @@ def evaluate(arguments: argparse.Namespace) -> int:
 def gradcheck(arguments: argparse.Namespace) -> int:
     """Check every forward/backward pair against finite differences; 1 if one is wrong."""
     from numpylm.audit import run_audit
+    from numpylm.catalogue import PAIRS
+    from numpylm.gradcheck import WrongGradient
 
     rows = []
-    for row in run_audit(seed=arguments.seed):
-        rows.append(row)
-        if not arguments.json:
-            print(row, flush=True)
-    worst = max(rows, key=lambda row: row.worst_error)
+    try:
+        for row in run_audit(PAIRS, seed=arguments.seed):
+            rows.append(row)
+            if not arguments.json:
+                print(row, flush=True)
+    except WrongGradient as error:  # a shape or a number of gradients that cannot be compared
+        print(error, file=sys.stderr)
+        return 1
+    worst = max(rows, key=lambda row: math.inf if math.isnan(row.worst_error) else row.worst_error)
     wrong = [row.name for row in rows if not row.worst_error <= arguments.bar]
     if arguments.json:
         print(json.dumps([dataclasses.asdict(row) for row in rows]))
@@ -114,17 +126,28 @@ def bench(arguments: argparse.Namespace) -> int:
 
 
 def _started(arguments: argparse.Namespace) -> Trainer:
-    config = dataclasses.replace(preset(arguments.preset), **_given(arguments))
-    name = arguments.name or arguments.preset
-    if Path(name).name != name:
+    start, given = preset(arguments.preset or "tiny"), _given(arguments)
+    if "lr" in given and "min_lr" not in given and start.schedule == "cosine":
+        given["min_lr"] = given["lr"] * start.min_lr / start.lr  # the preset's share of it
+    config = dataclasses.replace(start, **given)
+    name = arguments.preset or "tiny" if arguments.name is None else arguments.name
+    if name in ("", ".", "..") or Path(name).name != name:
         raise ValueError(f"name {name!r} must be a plain folder name; --runs says where it goes")
-    runs = Path(arguments.runs)
-    return Trainer.start(runs / name if arguments.name else free_name(runs, name), config)
+    runs = Path(arguments.runs or "runs")
+    while True:
+        folder = runs / name if arguments.name else free_name(runs, name)
+        try:
+            return Trainer.start(folder, config)
+        except FileExistsError:  # another run took the name in this moment
+            if arguments.name:
+                raise
 
 
 def _resumed(arguments: argparse.Namespace) -> Trainer:
     """A resumed run keeps its settings: with others nobody could repeat it."""
-    trainer = Trainer.resume(Path(arguments.resume))
+    if arguments.preset or arguments.name or arguments.runs:
+        raise ValueError("--resume takes a run as it is: leave out --preset, --name and --runs")
+    trainer = Trainer.resume(arguments.resume)
     for name, value in _given(arguments).items():
         if value != getattr(trainer.config, name):
             raise ValueError(
@@ -137,9 +160,18 @@ def _resumed(arguments: argparse.Namespace) -> Trainer:
 def _given(arguments: argparse.Namespace) -> dict:
     """The settings that stand on the command line; a corpus that is a path is made absolute."""
     given = {name: getattr(arguments, name) for name in SETTINGS if hasattr(arguments, name)}
-    if "corpus" in given and Path(given["corpus"]).exists():
+    if given.get("corpus", "pydoc") not in BUILT_IN and Path(given["corpus"]).exists():
         given["corpus"] = str(Path(given["corpus"]).resolve())
     return given
+
+
+def _perplexity(loss: float) -> float:
+    """exp(loss), or infinity where that is too large for a float."""
+    return math.exp(loss) if loss < 700 else math.inf
+
+
+def _quoted(folder: Path) -> str:
+    return shlex.quote(str(folder))
 
 
 def _introduce(trainer: Trainer) -> None:
@@ -150,6 +182,7 @@ def _introduce(trainer: Trainer) -> None:
         f"{c.n_heads} heads, d_model {c.d_model}, context {c.context}), "
         f"vocabulary {trainer.model.vocab_size:,}\n"
         f"corpus {corpus['name']}: {corpus['train_tokens']:,} training and "
-        f"{corpus['valid_tokens']:,} validation tokens ({c.tokenizer})",
+        f"{corpus['valid_tokens']:,} validation tokens ({c.tokenizer})"
+        + (f", {corpus['valid_unknown']:.1%} <unk>" if "valid_unknown" in corpus else ""),
         flush=True,
     )

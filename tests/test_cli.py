@@ -48,7 +48,7 @@ def test_train_generate_evaluate(here, capsys):
     assert written.startswith("the ")
     assert len(written) == 4 + 20 + 1
     assert main(["generate", "runs/run", "--prompt", "the ", "--tokens", "20", "--json"]) == 0
-    assert "the " + json.loads(capsys.readouterr().out)["text"] == written[:-1]
+    assert json.loads(capsys.readouterr().out)["text"] == written[:-1]
 
     assert main(["evaluate", "runs/run", "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
@@ -84,7 +84,8 @@ def test_gradcheck_prints_every_pair_and_a_wrong_bar_fails(capsys):
 
 
 def test_bench_json(here, capsys):
-    assert main(["bench", *SMALL, "--seconds", "0.1", "--json"]) == 0
+    size = SMALL[: SMALL.index("--eval-every")]
+    assert main(["bench", *size, "--seconds", "0.1", "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
     names = {"ms_per_step", "tokens_per_second", "gflops", "gemm_peak_gflops", "mfu"}
     assert names <= set(figures)
@@ -121,6 +122,8 @@ def refused(capsys, *argv):
         (["--dropout", "1.5"], "dropout 1.5"),
         (["--preset", "enormous"], "preset 'enormous' is none of"),
         (["--name", "../escape"], "must be a plain folder name"),
+        (["--name", ".."], "must be a plain folder name"),
+        (["--name", ""], "must be a plain folder name"),
         (["--resume", "nothing"], "not a run folder"),
     ],
 )
@@ -147,7 +150,12 @@ def test_bad_input_to_a_run(here, capsys):
     assert "does not know 'Q' '!'" in refused(capsys, "generate", "runs/run", "--prompt", "Q!")
     assert "temperature is -1" in refused(capsys, "generate", "runs/run", "--temperature", "-1")
     assert "top_p is 2.0" in refused(capsys, "generate", "runs/run", "--top-p", "2")
-    assert "0 tokens" in refused(capsys, "evaluate", "runs/run", "--split", "test")
+    assert "has no test split" in refused(capsys, "evaluate", "runs/run", "--split", "test")
+    assert "seed is -1" in refused(capsys, "generate", "runs/run", "--seed", "-1")
+    assert "leave out --preset" in refused(
+        capsys, "train", "--resume", "runs/run", "--preset", "wikitext2"
+    )
+    assert "not a run folder" in refused(capsys, "train", "--resume", "")
     assert "holds a run already" in refused(
         capsys, "train", *SMALL, "--corpus", "text.txt", "--name", "run"
     )
@@ -204,9 +212,10 @@ def start(here, *options, out=subprocess.DEVNULL):
 
 
 def wait_for_checkpoint(here, name):
-    path = here / "runs" / name / "checkpoint.safetensors"
+    """Until the first evaluation is saved."""
+    path = here / "runs" / name / "metrics.jsonl"
     for _ in range(600):
-        if path.exists():
+        if path.exists() and path.read_text():
             return
         time.sleep(0.05)
     raise AssertionError("no checkpoint appeared")

@@ -17,8 +17,8 @@ ROWS = [
 TOOLS = {"plotting.py", "exercises.py", "__main__.py"}
 # Top of the list imports nothing of the package; everything may import what stands above it.
 ORDER = (
-    "parameters", "gradcheck", "layers", "models", "objectives", "catalogue", "audit", "data",
-    "baselines", "generation", "plotting", "exercises", "scaling.counting", "training",
+    "files", "parameters", "gradcheck", "layers", "models", "objectives", "audit", "catalogue",
+    "data", "baselines", "generation", "plotting", "exercises", "scaling.counting", "training",
     "language_model", "benchmark", "commands", "cli", "__main__",
 )  # fmt: skip
 
@@ -42,6 +42,9 @@ def test_what_the_map_names_exists():
         if not path.startswith("http"):
             assert (ROOT / path).exists(), path
     assert re.findall(r"`(numpylm/[\w/]+\.py|tests/[\w/]+\.py)`", README)
+    for row in ROWS:
+        for path in re.findall(r"`([\w/]+\.py)`", row[2]):
+            assert (ROOT / "numpylm" / path).exists(), path
     for path in re.findall(r"`((?:numpylm|tests|chapters|notebooks)/[\w/.-]+)`", README):
         assert (ROOT / path).exists(), path
 
@@ -71,9 +74,12 @@ def test_imports_go_down_only(path):
     name = ".".join(path.relative_to(ROOT / "numpylm").with_suffix("").parts)
     tree = ast.parse(path.read_text(encoding="utf-8"))
     for node in tree.body:
-        if isinstance(node, ast.ImportFrom) and node.module.startswith("numpylm."):
-            imported = node.module.removeprefix("numpylm.")
-            assert rank(imported) <= rank(name), f"{name} imports {imported}"
+        if isinstance(node, ast.ImportFrom) and f"{node.module}.".startswith("numpylm."):
+            package = node.module.split(".")[1:]
+            for alias in node.names:
+                imported = ".".join(package or [alias.name])
+                if imported != "__version__":
+                    assert rank(imported) <= rank(name), f"{name} imports {imported}"
 
 
 def test_modules_stay_small():

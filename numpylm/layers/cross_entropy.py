@@ -36,7 +36,9 @@ def cross_entropy_forward(
             f"targets span {wanted.min()} to {wanted.max()}, the vocabulary has {vocab_size}"
         )
     n = wanted.size if normalizer is None else normalizer
-    if n <= 0:
+    if normalizer is not None and not normalizer > 0:
+        raise ValueError(f"the normalizer is {normalizer}; it must be positive")
+    if n == 0:
         raise ValueError(f"no token to predict: every target is the ignore index {ignore_index}")
     shifted = rows - rows.max(axis=-1, keepdims=True)
     log_likelihood = shifted[predicted, wanted].sum()

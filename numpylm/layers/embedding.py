@@ -31,9 +31,12 @@ def embedding_init(
 def embedding_forward(p: Embedding, ids: Array) -> tuple[Array, Array]:
     """x[..., :] = E[ids]; integer ids (...) -> x (..., D).
 
-    Raises ``ValueError`` for an id outside 0 … V − 1 (NumPy would wrap a negative one silently).
+    Raises ``ValueError`` for an id that is no integer or outside 0 … V − 1 (NumPy would wrap a
+    negative one silently, and take booleans for a mask).
     """
     vocab_size = p.weight.shape[0]
+    if not np.issubdtype(ids.dtype, np.integer):
+        raise ValueError(f"token ids must be integers, not {ids.dtype}")
     if ids.size and (ids.min() < 0 or ids.max() >= vocab_size):
         raise ValueError(
             f"token ids span {ids.min()} to {ids.max()}, the vocabulary has {vocab_size} entries"

@@ -18,7 +18,7 @@ class Linear:
 def linear_init(
     rng: np.random.Generator, d_in: int, d_out: int, *, std: float = 0.02, bias: bool = True
 ) -> Linear:
-    """Weights from N(0, std²) (Radford et al. 2019: 0.02), biases 0; float32."""
+    """Weights from N(0, std²) (0.02: Radford et al. 2018, §4.1), biases 0; float32."""
     weight = (std * rng.standard_normal((d_in, d_out))).astype(np.float32)
     return Linear(weight, np.zeros(d_out, np.float32) if bias else None)
 

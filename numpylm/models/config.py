@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any
 
 STACK_CHOICES = {"norm": ("pre", "post"), "activation": ("gelu", "relu")}
 
@@ -22,6 +24,7 @@ class StackConfig:
     bias: bool = True
 
     def __post_init__(self) -> None:
+        require_types(self)
         require_positive(self, "n_layers", "n_heads", "d_model", "d_ff")
         if self.d_model % self.n_heads:
             raise ValueError(f"d_model {self.d_model} is not divisible by n_heads {self.n_heads}")
@@ -30,11 +33,25 @@ class StackConfig:
         require_choice(self, STACK_CHOICES)
 
 
+def require_types(config: object) -> None:
+    """Raise ``ValueError`` unless each field with a default has its type, and floats are finite."""
+    for f in fields(config):  # type: ignore[arg-type]
+        value: Any = getattr(config, f.name)
+        kind: type = type(f.default)
+        if kind not in (bool, int, float, str):
+            continue
+        wanted: Any = {int: numbers.Integral, float: numbers.Real}.get(kind, kind)
+        if not isinstance(value, wanted) or isinstance(value, bool) != (kind is bool):
+            raise ValueError(f"{f.name} is {value!r}; it must be of type {kind.__name__}")
+        if kind is float and not -1e300 < value < 1e300:
+            raise ValueError(f"{f.name} is {value}; it must be finite")
+
+
 def require_positive(config: object, *names: str) -> None:
     """Raise ``ValueError`` unless each named field is a whole number of at least 1."""
     for name in names:
         value = getattr(config, name)
-        if not isinstance(value, int) or isinstance(value, bool) or value < 1:
+        if not isinstance(value, numbers.Integral) or isinstance(value, bool) or value < 1:
             raise ValueError(f"{name} is {value!r}; it must be a whole number of at least 1")
 
 

@@ -75,7 +75,8 @@ def gpt_forward(
 ) -> tuple[Array, tuple]:
     """Logits of the next token at each position; integer ids (B, T) -> (B, T, V).
 
-    mask (B, T) is False where ids are padding. ``rng`` turns dropout on. Raises ``ValueError``
+    mask (B, T) is False where ids are padding, at the end (padding in front would shift the
+    positions). ``rng`` turns dropout on. Raises ``ValueError``
     for ids outside the vocabulary or sequences longer than the context.
     """
     if ids.ndim != 2 or ids.shape[1] > config.context:

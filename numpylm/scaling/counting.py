@@ -9,8 +9,9 @@ A matrix product (m × k) · (k × n) is 2 m k n FLOPs. For B sequences of T tok
 
 and the backward twice as many: one product for the gradient of each factor. Element-wise work
 (softmax, layer norm, GELU) is not counted, as is usual. The well-known C ≈ 6 N D is this sum
-without the attention term, N being the parameters in matrices and D the tokens.
-Source: Kaplan et al. 2020, arXiv:2001.08361, §2.1, Table 1.
+without the attention term, N being the parameters of the layers' and the output's matrices and D
+the tokens. Attention is counted in full, as Hoffmann et al. 2022 (arXiv:2203.15556, App. F) do;
+Kaplan et al. 2020 (arXiv:2001.08361, Table 1) count the half of it that a causal mask leaves.
 """
 
 from __future__ import annotations
