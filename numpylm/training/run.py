@@ -28,6 +28,7 @@ from numpylm.scaling.counting import parameter_counts
 from numpylm.training.checkpoint import Checkpoint, copy_into, load_checkpoint
 from numpylm.training.config import TrainConfig, config_from_dict
 
+STARTED = {"tokenizer.json", "metrics.jsonl", "checkpoint.safetensors"}  # before config.json
 METRICS = {"step": "number", "val_loss": "number"}  # what every line of metrics.jsonl has
 
 
@@ -111,12 +112,17 @@ def open_run(folder: str | Path) -> Run:
 
 
 def require_free(folder: Path) -> None:
-    """Raise ``ValueError`` if a folder holds something already."""
+    """Raise ``ValueError`` if a folder holds a run or files that are not ours.
+
+    Without ``config.json`` our own files are what a start left that was killed: no run, and free.
+    """
     if folder.exists() and not folder.is_dir():
         raise ValueError(f"{folder} is a file; a run needs a folder")
-    if folder.exists() and any(folder.iterdir()):
-        what = "a run" if (folder / "config.json").exists() else "files"
-        raise ValueError(f"{folder} holds {what} already: resume it or take another name")
+    found = {path.name for path in folder.iterdir()} if folder.exists() else set()
+    if "config.json" in found:
+        raise ValueError(f"{folder} holds a run already: resume it or take another name")
+    if foreign := sorted(name for name in found - STARTED if not name.endswith(".tmp")):
+        raise ValueError(f"{folder} holds other files ({foreign[0]}): take another name")
 
 
 def free_name(parent: Path, name: str) -> Path:

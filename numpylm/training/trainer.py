@@ -12,7 +12,7 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -28,7 +28,7 @@ from numpylm.training.config import TrainConfig
 from numpylm.training.evaluation import evaluate
 from numpylm.training.optimizer import Optimizer, clip_factor, decay_of_matrices, global_norm
 from numpylm.training.parallel import DataParallel, keep_freed_pages, one_blas_thread
-from numpylm.training.run import Run, open_run, require_free
+from numpylm.training.run import STARTED, Run, open_run, require_free
 from numpylm.training.schedule import learning_rate
 from numpylm.training.tokenized import TokenizedCorpus
 
@@ -78,10 +78,11 @@ class Trainer:
             trainer.save()
             run.write_config()
         except (OSError, ValueError):  # nothing is left of a run that could not be started
-            for name in ("tokenizer.json", "metrics.jsonl", "checkpoint.safetensors"):
-                (folder / name).unlink(missing_ok=True)
-            for empty in made:
-                empty.rmdir()
+            with suppress(OSError):
+                for name in STARTED:
+                    (folder / name).unlink(missing_ok=True)
+                for empty in made:
+                    empty.rmdir()
             raise
         return trainer
 

@@ -323,6 +323,18 @@ def test_a_run_that_was_just_started_can_be_resumed(tmp_path, config):
     assert files[0] == files[1]
 
 
+def test_what_a_killed_start_left_is_no_obstacle(tmp_path, config):
+    """config.json is written last: without it there is no run."""
+    (tmp_path / "run").mkdir()
+    for name in ("tokenizer.json", "checkpoint.safetensors", ".checkpoint.safetensors.tmp"):
+        (tmp_path / "run" / name).write_bytes(b"half")
+    fit(tmp_path / "run", config)
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "thesis.tex").write_text("mine")
+    with pytest.raises(ValueError, match=r"holds other files \(thesis.tex\)"):
+        Trainer.start(tmp_path / "other", config)
+
+
 def test_a_start_that_fails_leaves_nothing(tmp_path, config, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")

@@ -1,0 +1,35 @@
+"""The main figures of the README, made again: each takes minutes, so all are marked slow."""
+
+import json
+
+import pytest
+
+from numpylm.cli import main
+
+pytestmark = pytest.mark.slow
+
+
+def trained(capsys, *options):
+    """The result of a training, as ``--json`` prints it."""
+    assert main(["train", "--json", *options]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def test_the_default_run_is_clearly_below_the_trigram(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    result = trained(capsys)
+    assert result["val_loss"] < 0.85 * result["baselines"]["trigram"]
+
+
+def test_nanogpt_cpu_learns_what_nanogpt_learns(tmp_path, monkeypatch, capsys, shakespeare_path):
+    """nanoGPT itself, with the same settings: 1.898 over the same 1742 windows."""
+    monkeypatch.chdir(tmp_path)
+    result = trained(capsys, "--preset", "nanogpt-cpu", "--corpus", str(shakespeare_path))
+    assert result["val_loss"] <= 1.90
+
+
+def test_a_step_takes_at_most_1_35_of_pytorchs_time():
+    pytest.importorskip("torch")
+    from tests.benchmarks.train_step import compare
+
+    assert compare(turns=10, steps=10)["ratio"] <= 1.35
