@@ -45,6 +45,28 @@ def test_windows_are_consecutive_and_shifted():
     assert (batches.batch(5)[0] != ids).any()
 
 
+@given(st.integers(1, 9), st.integers(1, 7), st.integers(2, 200), st.integers(0, 5))
+def test_a_pass_visits_every_window_once(batch_size, length, n, seed):
+    n = max(n, length + 1)
+    batches = RandomWindows(np.arange(n), batch_size, length, seed)
+    count = batches.windows_per_pass
+    ids = np.concatenate([batches.batch(step)[0] for step in range(-(-2 * count // batch_size))])
+    for number in (0, 1):  # of the pass
+        starts = np.sort(ids[number * count : (number + 1) * count, 0])
+        np.testing.assert_array_equal(np.diff(starts), length)
+        assert starts[-1] + length < n
+    assert count * length >= n - 2 * length or count == 1
+
+
+def test_passes_differ_in_offset_and_order():
+    batches = RandomWindows(np.arange(1000), batch_size=98, length=10, seed=0)
+    assert batches.windows_per_pass == 98
+    first, second = (batches.batch(step)[0][:, 0] for step in (0, 1))
+    assert first.min() % 10 != second.min() % 10
+    assert (np.argsort(first) != np.argsort(second)).any()
+    assert (np.diff(first) < 0).any()
+
+
 def test_windows_reach_both_ends():
     batches = RandomWindows(np.arange(8), batch_size=200, length=6, seed=0)
     ids, targets = batches.batch(0)
