@@ -167,8 +167,8 @@ Q, K, VALUES = (B, T, 4), (B, S, 4), (B, S, 6)
 LINEAR = partial(linear.linear_init, d_in=D, d_out=F)
 TABLE = partial(embedding.embedding_init, vocab_size=V, d_model=D)
 POSITIONS = partial(positional.learned_positions_init, context=CONTEXT, d_model=D)
-FEED = partial(feed_forward.feed_forward_init, d_model=D, d_ff=F, std_output=0.1)
-ATTEND = partial(multi_head.multi_head_init, d_model=D, std_output=0.1)
+FEED = partial(feed_forward.feed_forward_init, d_model=D, d_ff=F)
+ATTEND = partial(multi_head.multi_head_init, d_model=D)
 INPUT = partial(input_embedding.input_embedding_init, vocab_size=V, context=CONTEXT, d_model=D)
 CONFIGS = {
     gpt.gpt_init: gpt.GPTConfig,

@@ -263,5 +263,5 @@ def test_help_groups_the_options_and_shows_defaults(capsys):
         main(["train", "--help"])
     assert exit_.value.code == 0
     text = capsys.readouterr().out
-    for piece in ("data (", "model (", "optimisation (", "run (", "(default: 0.004)"):
+    for piece in ("data (", "model (", "optimisation (", "run (", "(default: 0.002)"):
         assert piece in text

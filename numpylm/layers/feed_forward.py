@@ -22,12 +22,18 @@ class FeedForward:
 
 
 def feed_forward_init(
-    rng: np.random.Generator, d_model: int, d_ff: int, *, std_output: float, bias: bool = True
+    rng: np.random.Generator,
+    d_model: int,
+    d_ff: int,
+    *,
+    std: float | None = None,
+    output_scale: float = 1.0,
+    bias: bool = True,
 ) -> FeedForward:
-    """Both matrices normal; the second, which writes to the residual stream, with std_output."""
+    """Two ``linear_init``; W₂, which writes to the residual stream, times output_scale."""
     return FeedForward(
-        linear_init(rng, d_model, d_ff, bias=bias),
-        linear_init(rng, d_ff, d_model, std=std_output, bias=bias),
+        linear_init(rng, d_model, d_ff, std=std, bias=bias),
+        linear_init(rng, d_ff, d_model, std=std, scale=output_scale, bias=bias),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,9 +17,20 @@ class Linear:
 
 
 def linear_init(
-    rng: np.random.Generator, d_in: int, d_out: int, *, std: float = 0.02, bias: bool = True
+    rng: np.random.Generator,
+    d_in: int,
+    d_out: int,
+    *,
+    std: float | None = None,
+    scale: float = 1.0,
+    bias: bool = True,
 ) -> Linear:
-    """Weights from N(0, std²) (0.02: Radford et al. 2018, §4.1), biases 0; float32."""
+    """Weights from N(0, (scale · std)²), biases 0; float32.
+
+    std defaults to 1/√d_in: then y has the variance of x, however wide the layer (LeCun et al.
+    1998, "Efficient BackProp", §4.6).
+    """
+    std = scale * (1.0 / math.sqrt(d_in) if std is None else std)
     weight = (std * rng.standard_normal((d_in, d_out))).astype(np.float32)
     return Linear(weight, np.zeros(d_out, np.float32) if bias else None)
 

@@ -12,6 +12,7 @@ Source: Vaswani et al. 2017, arXiv:1706.03762, §3.2.2–3.2.3.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -39,13 +40,16 @@ class MultiHeadCache(NamedTuple):
 
 
 def multi_head_init(
-    rng: np.random.Generator, d_model: int, *, std_output: float, bias: bool = True
+    rng: np.random.Generator,
+    d_model: int,
+    *,
+    std: float | None = None,
+    output_scale: float = 1.0,
+    bias: bool = True,
 ) -> MultiHeadAttention:
-    """All matrices normal; W_O, which writes to the residual stream, with std_output."""
-    q, k, v = (linear_init(rng, d_model, d_model, bias=bias) for _ in range(3))
-    return MultiHeadAttention(
-        q, k, v, linear_init(rng, d_model, d_model, std=std_output, bias=bias)
-    )
+    """Four ``linear_init``; W_O, which writes to the residual stream, times output_scale."""
+    matrix = partial(linear_init, rng, d_model, d_model, std=std, bias=bias)
+    return MultiHeadAttention(matrix(), matrix(), matrix(), matrix(scale=output_scale))
 
 
 def multi_head_forward(

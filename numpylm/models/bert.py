@@ -87,7 +87,10 @@ def bert_init(seed: int, config: BERTConfig) -> tuple[Array, BERT]:
         np.zeros(vocab_size, np.float32),
     )
     encoder = encoder_init(rng, config)
-    pooler, next_sentence = linear_init(rng, d_model, d_model), linear_init(rng, d_model, 2)
+    pooler, next_sentence = (
+        linear_init(rng, d_model, d_model),
+        linear_init(rng, d_model, 2, std=0.02),
+    )
     return pack(BERT(embedding, encoder, pooler, head, next_sentence))
 
 

@@ -7,7 +7,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-STACK_CHOICES = {"norm": ("pre", "post"), "activation": ("gelu", "relu")}
+STACK_CHOICES = {
+    "norm": ("pre", "post"),
+    "activation": ("gelu", "relu"),
+    "init": ("fan-in", "gpt2"),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,6 +26,7 @@ class StackConfig:
     norm: str = "pre"
     activation: str = "gelu"
     bias: bool = True
+    init: str = "fan-in"
 
     def __post_init__(self) -> None:
         require_types(self)

@@ -61,7 +61,9 @@ def gpt_init(seed: int, config: GPTConfig) -> tuple[Array, GPT]:
     )
     decoder = decoder_init(rng, config)
     tied = config.tied
-    output = None if tied else linear_init(rng, d_model, vocab_size, bias=config.bias)
+    output = None  # the one that makes logits starts small, so that the first guess is uniform
+    if not tied:
+        output = linear_init(rng, d_model, vocab_size, std=0.02, bias=config.bias)
     return pack(GPT(embedding, decoder, output))
 
 

@@ -34,6 +34,8 @@ from numpylm.layers.residual import residual_backward, residual_forward
 from numpylm.models.config import StackConfig
 from numpylm.parameters import Array
 
+GPT2_STD = 0.02
+
 
 @dataclass
 class TransformerLayer:
@@ -48,19 +50,25 @@ class TransformerLayer:
 def transformer_layer_init(
     rng: np.random.Generator, config: StackConfig, *, cross: bool = False
 ) -> TransformerLayer:
-    """Matrices from N(0, 0.02²), float32; those that write to the residual stream from
-    N(0, 0.02² / R), R the number of residual connections of the stack, so that the sum of all of
-    them has the scale of one (Radford et al. 2019, §2.3).
+    """Matrices from N(0, 1/d_in), or N(0, 0.02²) if config.init is "gpt2"; float32.
+
+    Those that write to the residual stream start 1/√R times as large, R the number of residual
+    connections of the stack, so that the sum of all of them has the scale of one (Radford et al.
+    2019, §2.3). At GPT-2's width of 768 the two choices are alike (0.036 and 0.02); a narrow model
+    that starts at 0.02 has to grow its matrices before it can learn.
     """
     d_model, bias = config.d_model, config.bias
-    std = 0.02 / math.sqrt((3 if cross else 2) * config.n_layers)
+    std = GPT2_STD if config.init == "gpt2" else None
+    scale = 1.0 / math.sqrt((3 if cross else 2) * config.n_layers)
+    attention = partial(multi_head_init, rng, d_model, std=std, output_scale=scale, bias=bias)
+    norm = partial(layer_norm_init, d_model, bias=bias)
     return TransformerLayer(
-        multi_head_init(rng, d_model, std_output=std, bias=bias),
-        layer_norm_init(d_model, bias=bias),
-        multi_head_init(rng, d_model, std_output=std, bias=bias) if cross else None,
-        layer_norm_init(d_model, bias=bias) if cross else None,
-        feed_forward_init(rng, d_model, config.d_ff, std_output=std, bias=bias),
-        layer_norm_init(d_model, bias=bias),
+        attention(),
+        norm(),
+        attention() if cross else None,
+        norm() if cross else None,
+        feed_forward_init(rng, d_model, config.d_ff, std=std, output_scale=scale, bias=bias),
+        norm(),
     )
 
 

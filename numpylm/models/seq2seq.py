@@ -83,7 +83,7 @@ def seq2seq_init(seed: int, config: Seq2SeqConfig) -> tuple[Array, Seq2Seq]:
     output = None
     if not config.tied:
         target_size = config.target_vocab_size or config.vocab_size
-        output = linear_init(rng, config.d_model, target_size, bias=config.bias)
+        output = linear_init(rng, config.d_model, target_size, std=0.02, bias=config.bias)
     return pack(Seq2Seq(source, target, encoder, decoder, output))
 
 

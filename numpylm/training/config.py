@@ -49,10 +49,12 @@ class TrainConfig:
     tied: bool = _setting("model", True, "output layer shares the token embedding")
     bias: bool = _setting("model", False, "biases in linear layers and layer norm")
 
+    init: str = _setting("model", "fan-in", "spread of the first weights: 1/√d_in, or GPT-2's 0.02")
+
     optimizer: str = _setting("optimisation", "adamw", "how gradients become steps")
     steps: int = _setting("optimisation", 2000, "parameter updates")
-    lr: float = _setting("optimisation", 4e-3, "highest learning rate")
-    min_lr: float = _setting("optimisation", 2e-4, "cosine schedule: the last learning rate")
+    lr: float = _setting("optimisation", 2e-3, "highest learning rate")
+    min_lr: float = _setting("optimisation", 1e-4, "cosine schedule: the last learning rate")
     schedule: str = _setting("optimisation", "cosine", "course of the learning rate")
     warmup: int = _setting("optimisation", 100, "steps of linear warm-up")
     decay_every: int = _setting("optimisation", 500, "step schedule: steps between decays")
@@ -97,10 +99,11 @@ class TrainConfig:
 SETTINGS = {f.name: f for f in fields(TrainConfig)}
 
 PRESETS = {
-    # The default: two layers and a high learning rate learn most in a minute or two.
+    # The default: two layers and twice the learning rate learn most in a minute or two.
     "tiny": TrainConfig(),
-    # nanoGPT's published configuration for a CPU (its README and config/train_shakespeare_char.py).
-    "nanogpt-cpu": TrainConfig(n_layers=4, lr=1e-3, min_lr=1e-4),
+    # nanoGPT's published sizes and optimisation for a CPU (its README and
+    # config/train_shakespeare_char.py); with ``init="gpt2"`` its initialisation too.
+    "nanogpt-cpu": TrainConfig(n_layers=4, lr=1e-3),
     # The textbook's model and batches (§5.1, §5.2); SGD as in the PyTorch tutorial it follows.
     "wikitext2": TrainConfig(
         corpus="wikitext2", tokenizer="word", batching="bptt", batch_size=128, context=35,

@@ -27,7 +27,7 @@ def test_the_formula_written_with_loops(rng, activation):
 
 
 def test_the_output_matrix_has_its_own_scale(rng):
-    p = feed_forward_init(rng, 100, 400, std_output=0.005)
+    p = feed_forward_init(rng, 100, 400, std=0.02, output_scale=0.25)
     assert p.hidden.weight.shape == (100, 400)
     assert p.hidden.weight.std() == pytest.approx(0.02, rel=0.03)
     assert p.output.weight.std() == pytest.approx(0.005, rel=0.03)
@@ -35,6 +35,4 @@ def test_the_output_matrix_has_its_own_scale(rng):
 
 def test_unknown_activations_are_rejected(rng):
     with pytest.raises(ValueError, match=r"activation 'swish' is none of \['gelu', 'relu'\]"):
-        feed_forward_forward(
-            feed_forward_init(rng, 2, 3, std_output=0.02), np.zeros((1, 2)), activation="swish"
-        )
+        feed_forward_forward(feed_forward_init(rng, 2, 3), np.zeros((1, 2)), activation="swish")

@@ -32,6 +32,8 @@ def test_the_initial_scale(rng):
     p = linear_init(rng, 200, 300, std=0.05)
     assert p.weight.dtype == p.bias.dtype == np.float32
     assert p.weight.std() == pytest.approx(0.05, rel=0.02)
+    assert linear_init(rng, 400, 200).weight.std() == pytest.approx(1 / 20, rel=0.02)
+    assert linear_init(rng, 400, 200, scale=0.5).weight.std() == pytest.approx(1 / 40, rel=0.02)
     assert not p.bias.any()
 
 

@@ -14,7 +14,7 @@ from numpylm.parameters import pack
 
 @pytest.fixture
 def p(rng):
-    theta, p = pack(multi_head_init(rng, 6, std_output=0.02), np.float64)
+    theta, p = pack(multi_head_init(rng, 6), np.float64)
     theta += 0.5 * rng.standard_normal(theta.shape)
     return p
 
@@ -75,7 +75,7 @@ def test_split_and_merge_are_inverse(x):
 
 
 def test_the_output_matrix_has_its_own_scale(rng):
-    p = multi_head_init(rng, 200, std_output=0.005, bias=False)
+    p = multi_head_init(rng, 200, std=0.02, output_scale=0.25, bias=False)
     assert p.output.weight.std() == pytest.approx(0.005, rel=0.03)
     assert p.query.weight.std() == pytest.approx(0.02, rel=0.03)
     assert p.query.bias is p.output.bias is None

@@ -92,11 +92,13 @@ def test_dropout_needs_a_generator(x):
     assert (noisy[0] != y).any()
 
 
-def test_matrices_that_write_to_the_residual_stream_start_smaller(rng):
-    config = StackConfig(n_layers=8, d_model=64, d_ff=256)
+@pytest.mark.parametrize("init", ["fan-in", "gpt2"])
+def test_matrices_that_write_to_the_residual_stream_start_smaller(rng, init):
+    config = StackConfig(n_layers=8, d_model=64, d_ff=256, init=init)
     for name, a in leaves(decoder_init(rng, config)):
         if a.ndim == 2:
-            std = 0.02 / math.sqrt(16) if name.endswith("output.weight") else 0.02
+            std = 0.02 if init == "gpt2" else 1 / math.sqrt(len(a))
+            std *= 1 / math.sqrt(16) if name.endswith("output.weight") else 1
             assert a.std() == pytest.approx(std, rel=0.05), name
         else:
             assert (a == name.endswith("gamma")).all(), name

@@ -41,7 +41,7 @@ def test_presets_survive_json(name):
         ({"dropout": 1.0}, r"dropout 1.0 is not in \[0, 1\)"),
         ({"lr": 0.0}, "lr is 0.0; it must be positive"),
         ({"lr": float("nan")}, "lr is nan; it must be finite"),
-        ({"min_lr": 0.1}, "min_lr 0.1 is above lr 0.004"),
+        ({"min_lr": 0.1}, "min_lr 0.1 is above lr 0.002"),
         ({"clip": -1.0}, "clip is -1.0"),
         ({"beta1": 1.0}, r"beta1 is 1.0; it must be in \[0, 1\)"),
         ({"norm": "rms"}, "norm is 'rms'; it must be one of pre, post"),
