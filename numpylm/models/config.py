@@ -38,9 +38,9 @@ class StackConfig:
         require_choice(self, STACK_CHOICES)
 
 
-def require_types(config: object) -> None:
+def require_types(config: Any) -> None:
     """Raise ``ValueError`` unless each field with a default has its type, and floats are finite."""
-    for f in fields(config):  # type: ignore[arg-type]
+    for f in fields(config):
         value: Any = getattr(config, f.name)
         kind: type = type(f.default)
         if kind not in (bool, int, float, str):
