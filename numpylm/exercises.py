@@ -17,7 +17,7 @@ def check(answer: Any, is_right: Callable[[Any], Any], hint: str) -> None:
         return
     try:
         right = bool(is_right(answer))
-    except Exception as error:
+    except Exception as error:  # a reader's answer may fail in any way
         print(f"not yet: {type(error).__name__}: {error}. Hint: {hint}")
         return
     print("right" if right else f"not yet. Hint: {hint}")

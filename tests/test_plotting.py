@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from matplotlib import pyplot
 
-pyplot = pytest.importorskip("matplotlib.pyplot")
-
-from numpylm.plotting import attention_map, use_house_style  # noqa: E402
+from numpylm.plotting import attention_map, use_house_style
 
 
 @pytest.fixture(autouse=True)
