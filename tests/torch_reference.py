@@ -11,7 +11,7 @@ import math
 import torch
 import torch.nn.functional as F
 
-from numpylm.layers.positional import sinusoidal_encoding
+from numpylm.layers.positional import alibi_bias, sinusoidal_encoding
 from numpylm.parameters import leaves
 
 
@@ -41,7 +41,12 @@ def torch_logits(t: dict[str, torch.Tensor], ids: torch.Tensor, config) -> torch
 
     def attend(name, x):
         q, k, v = (heads(linear(f"{name}.{part}", x)) for part in ("query", "key", "value"))
-        y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
+        if config.positions == "alibi":
+            bias = torch.tensor(alibi_bias(config.n_heads, length, length), dtype=x.dtype)
+            bias = bias.masked_fill(torch.ones(length, length, dtype=torch.bool).triu(1), -math.inf)
+            y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
+        else:
+            y = F.scaled_dot_product_attention(q, k, v, is_causal=True)
         return linear(f"{name}.output", y.transpose(1, 2).reshape(batch, length, -1))
 
     def feed(name, x):

@@ -45,19 +45,27 @@ def causal_mask(n_queries: int, n_keys: int) -> Array:
 
 
 def attention_weights(
-    q: Array, k: Array, *, causal: bool = False, mask: Array | None = None
+    q: Array,
+    k: Array,
+    *,
+    causal: bool = False,
+    mask: Array | None = None,
+    bias: Array | None = None,
 ) -> Array:
-    """A = softmax(Q Kᵀ / √d_k); q (..., T, d_k), k (..., S, d_k) -> (..., T, S).
+    """A = softmax(Q Kᵀ / √d_k + bias); q (..., T, d_k), k (..., S, d_k) -> (..., T, S).
 
     mask: booleans, True = may attend, that broadcast to (..., T, S) without widening it; it adds
     to ``causal``. Its last two axes are always (T, S): padding (B, S) must come as (B, 1, S). A
-    query that may attend to nothing gets a row of zeros. Raises ``ValueError`` if widths differ
-    or the mask does not fit.
+    query that may attend to nothing gets a row of zeros. bias: constants that broadcast to
+    (..., T, S), such as ``alibi_bias``. Raises ``ValueError`` if widths differ or the mask does
+    not fit.
     """
     if q.shape[-1] != k.shape[-1]:
         raise ValueError(f"queries have {q.shape[-1]} features, keys {k.shape[-1]}")
     scores = q @ k.swapaxes(-2, -1)
     scores *= 1.0 / math.sqrt(q.shape[-1])  # math, not np: np.sqrt(int) would promote float32
+    if bias is not None:
+        scores += bias
     if causal:
         np.copyto(scores, -np.inf, where=~causal_mask(*scores.shape[-2:]))
     if mask is not None:
@@ -77,18 +85,19 @@ def attention_forward(
     *,
     causal: bool = False,
     mask: Array | None = None,
+    bias: Array | None = None,
     dropout: float = 0.0,
     rng: np.random.Generator | None = None,
 ) -> tuple[Array, AttentionCache]:
-    """Y = Dropout(softmax(Q Kᵀ / √d_k)) V.
+    """Y = Dropout(softmax(Q Kᵀ / √d_k + bias)) V.
 
-    q (..., T, d_k), k (..., S, d_k), v (..., S, d_v) -> y (..., T, d_v). ``causal`` and ``mask``
-    as in ``attention_weights``; ``dropout`` acts on the weights, if there is an ``rng``. Raises
-    ``ValueError`` if shapes do not fit.
+    q (..., T, d_k), k (..., S, d_k), v (..., S, d_v) -> y (..., T, d_v). ``causal``, ``mask`` and
+    ``bias`` as in ``attention_weights``; ``dropout`` acts on the weights, if there is an ``rng``.
+    Raises ``ValueError`` if shapes do not fit.
     """
     if k.shape[-2] != v.shape[-2]:
         raise ValueError(f"there are {k.shape[-2]} keys but {v.shape[-2]} values")
-    weights = attention_weights(q, k, causal=causal, mask=mask)
+    weights = attention_weights(q, k, causal=causal, mask=mask, bias=bias)
     dropped, keep = dropout_forward(weights, rate=dropout, rng=rng)
     return dropped @ v, AttentionCache(q, k, v, weights, dropped, keep)
 

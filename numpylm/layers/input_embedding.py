@@ -3,8 +3,8 @@
     x_t = E[id_t] + P[t]                              GPT, encoder-decoder
     x_t = LayerNorm(E[id_t] + P[t] + G[segment_t])    BERT: segment 0 or 1, and a layer norm
 
-Sinusoidal positions are of size 1, so the embeddings are scaled by √D to match (Vaswani et al.
-2017, §3.4). Source for segments: Devlin et al. 2019, arXiv:1810.04805, §3 and Figure 2.
+ALiBi acts in the attention, so here it adds nothing. Sinusoidal positions are of size 1, so the
+embeddings are scaled by √D to match (Vaswani et al. 2017, §3.4). Source for segments: Devlin et al. 2019, arXiv:1810.04805, §3 and Figure 2.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from numpylm.layers.positional import (
 )
 from numpylm.parameters import Array
 
-POSITIONS = ("learned", "sinusoidal", "none")
+POSITIONS = ("learned", "sinusoidal", "alibi", "none")
 
 
 @dataclass

@@ -60,6 +60,7 @@ def multi_head_forward(
     n_heads: int,
     causal: bool = False,
     mask: Array | None = None,
+    bias: Array | None = None,
     dropout: float = 0.0,
     rng: np.random.Generator | None = None,
 ) -> tuple[Array, MultiHeadCache]:
@@ -67,7 +68,8 @@ def multi_head_forward(
 
     memory: (B, S, D), or None for self-attention. mask: booleans, True = may attend; two axes
     always mean (B, S) and hide keys (padding), three mean (B, T, S) and hide pairs; it adds to
-    ``causal``. Raises ``ValueError`` if D is not divisible by n_heads or the mask does not fit.
+    ``causal``. bias: (H, T, S), added to the scores. Raises ``ValueError`` if D is not divisible
+    by n_heads or the mask does not fit.
     """
     q, c_query = linear_forward(p.query, x)
     source = x if memory is None else memory
@@ -79,6 +81,7 @@ def multi_head_forward(
         split_heads(v, n_heads),
         causal=causal,
         mask=None if mask is None else _mask_per_head(mask, x, source),
+        bias=bias,
         dropout=dropout,
         rng=rng,
     )

@@ -9,6 +9,10 @@ Both columns of a pair share one frequency: the exponent counts pairs (2i), not 
 ends with a sine that has no cosine.
 
 Learned (Gehring et al. 2017; GPT, BERT): a table of free parameters, a row for each position.
+
+ALiBi (Press, Smith & Lewis 2022, arXiv:2108.12409, §3): nothing is added to the embedding. Head h
+adds −m_h |i − j| to the score of query i and key j, m_h = 2^(−8h / H), h = 1 … H: the farther, the
+less, some heads more and some less steeply. Small models on little text learn faster with it.
 """
 
 from __future__ import annotations
@@ -85,3 +89,20 @@ def learned_positions_backward(
     length = cache
     dp.weight[:length] += dy.reshape(-1, length, dy.shape[-1]).sum(axis=0)
     return dy
+
+
+def alibi_bias(n_heads: int, n_queries: int, n_keys: int, dtype: DTypeLike = np.float64) -> Array:
+    """−m_h |i − j|, (H, T, S), to be added to the scores. Read-only: calls share it.
+
+    With more keys than queries the queries are the last T positions, as in ``causal_mask``.
+    """
+    return _alibi_table(n_heads, n_queries, n_keys, np.dtype(dtype).str)
+
+
+@lru_cache(maxsize=64)
+def _alibi_table(n_heads: int, n_queries: int, n_keys: int, dtype: str) -> Array:
+    slopes = 2.0 ** (-8.0 * np.arange(1, n_heads + 1) / n_heads)
+    query, key = np.arange(n_keys - n_queries, n_keys), np.arange(n_keys)
+    table = (-slopes[:, None, None] * np.abs(query[:, None] - key)).astype(dtype)
+    table.flags.writeable = False
+    return table

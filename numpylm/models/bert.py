@@ -21,7 +21,6 @@ import numpy as np
 from numpylm.layers.activations import gelu_backward, gelu_forward, tanh_backward, tanh_forward
 from numpylm.layers.embedding import unembedding_backward, unembedding_forward
 from numpylm.layers.input_embedding import (
-    POSITIONS,
     InputEmbedding,
     input_embedding_backward,
     input_embedding_forward,
@@ -34,7 +33,7 @@ from numpylm.layers.layer_norm import (
     layer_norm_init,
 )
 from numpylm.layers.linear import Linear, linear_backward, linear_forward, linear_init
-from numpylm.models.config import StackConfig, require_choice, require_positive
+from numpylm.models.config import StackConfig, require_positive
 from numpylm.models.encoder import encoder_backward, encoder_forward, encoder_init
 from numpylm.models.stack import Stack
 from numpylm.parameters import Array, pack
@@ -47,13 +46,11 @@ class BERTConfig(StackConfig):
     vocab_size: int
     context: int = 128
     n_segments: int = 2
-    positions: str = "learned"
     norm: str = "post"
     dropout: float = 0.1
 
     def __post_init__(self) -> None:
         require_positive(self, "vocab_size", "context", "n_segments")
-        require_choice(self, {"positions": POSITIONS})
         super().__post_init__()
 
 

@@ -7,9 +7,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from numpylm.layers.input_embedding import POSITIONS
+
 STACK_CHOICES = {
     "norm": ("pre", "post"),
     "activation": ("gelu", "relu"),
+    "positions": POSITIONS,
     "init": ("fan-in", "gpt2"),
 }
 
@@ -25,6 +28,7 @@ class StackConfig:
     dropout: float = 0.0
     norm: str = "pre"
     activation: str = "gelu"
+    positions: str = "learned"
     bias: bool = True
     init: str = "fan-in"
 

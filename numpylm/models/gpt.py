@@ -17,14 +17,13 @@ import numpy as np
 
 from numpylm.layers.embedding import unembedding_backward, unembedding_forward
 from numpylm.layers.input_embedding import (
-    POSITIONS,
     InputEmbedding,
     input_embedding_backward,
     input_embedding_forward,
     input_embedding_init,
 )
 from numpylm.layers.linear import Linear, linear_backward, linear_forward, linear_init
-from numpylm.models.config import StackConfig, require_choice, require_positive
+from numpylm.models.config import StackConfig, require_positive
 from numpylm.models.decoder import decoder_backward, decoder_forward, decoder_init
 from numpylm.models.stack import Stack
 from numpylm.parameters import Array, pack
@@ -36,12 +35,10 @@ class GPTConfig(StackConfig):
 
     vocab_size: int
     context: int = 64
-    positions: str = "learned"
     tied: bool = True
 
     def __post_init__(self) -> None:
         require_positive(self, "vocab_size", "context")
-        require_choice(self, {"positions": POSITIONS})
         super().__post_init__()
 
 

@@ -30,6 +30,7 @@ from numpylm.layers.multi_head import (
     multi_head_forward,
     multi_head_init,
 )
+from numpylm.layers.positional import alibi_bias
 from numpylm.layers.residual import residual_backward, residual_forward
 from numpylm.models.config import StackConfig
 from numpylm.parameters import Array
@@ -93,8 +94,13 @@ def transformer_layer_forward(
         raise ValueError(f"this layer takes {wanted} memory of an encoder")
     attend = partial(multi_head_forward, n_heads=config.n_heads, dropout=config.dropout, rng=rng)
     residual = partial(residual_forward, norm=config.norm, dropout=config.dropout, rng=rng)
+    bias = None
+    if config.positions == "alibi":
+        bias = alibi_bias(config.n_heads, x.shape[1], x.shape[1], x.dtype)
     x, c_self = residual(
-        p.self_attention_norm, x, lambda h: attend(p.self_attention, h, causal=causal, mask=mask)
+        p.self_attention_norm,
+        x,
+        lambda h: attend(p.self_attention, h, causal=causal, mask=mask, bias=bias),
     )
     c_cross = None
     if memory is not None:

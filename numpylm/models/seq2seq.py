@@ -17,14 +17,13 @@ import numpy as np
 
 from numpylm.layers.embedding import unembedding_backward, unembedding_forward
 from numpylm.layers.input_embedding import (
-    POSITIONS,
     InputEmbedding,
     input_embedding_backward,
     input_embedding_forward,
     input_embedding_init,
 )
 from numpylm.layers.linear import Linear, linear_backward, linear_forward, linear_init
-from numpylm.models.config import StackConfig, require_choice, require_positive
+from numpylm.models.config import StackConfig, require_positive
 from numpylm.models.decoder import decoder_backward, decoder_forward, decoder_init
 from numpylm.models.encoder import encoder_backward, encoder_forward, encoder_init
 from numpylm.models.stack import Stack
@@ -48,7 +47,6 @@ class Seq2SeqConfig(StackConfig):
         require_positive(self, "vocab_size", "context")
         if self.target_vocab_size is not None:
             require_positive(self, "target_vocab_size")
-        require_choice(self, {"positions": POSITIONS})
         super().__post_init__()
 
 

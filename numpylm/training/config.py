@@ -9,7 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from numpylm.layers.input_embedding import POSITIONS
 from numpylm.models.config import STACK_CHOICES, require_choice, require_positive, require_types
 from numpylm.models.gpt import GPTConfig
 
@@ -17,7 +16,6 @@ CHOICES = {
     "tokenizer": ("char", "word", "byte"),
     "batching": ("windows", "bptt"),
     **STACK_CHOICES,
-    "positions": POSITIONS,
     "optimizer": ("adamw", "adam", "sgd"),
     "schedule": ("cosine", "constant", "step"),
 }

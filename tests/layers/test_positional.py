@@ -5,6 +5,7 @@ import pytest
 
 from numpylm.layers.positional import (
     LearnedPositions,
+    alibi_bias,
     learned_positions_backward,
     learned_positions_forward,
     learned_positions_init,
@@ -75,3 +76,13 @@ def test_learned_tables_start_small(rng):
 def test_a_sequence_longer_than_the_table_is_rejected(rng):
     with pytest.raises(ValueError, match="a sequence of 7 tokens exceeds the 6 learned positions"):
         learned_positions_forward(learned_positions_init(rng, 6, 3), np.zeros((1, 7, 3)))
+
+
+def test_alibi_written_with_loops():
+    """Slopes 1/4, 1/16, … for four heads; the last queries of more keys; the same both ways."""
+    bias = alibi_bias(4, 3, 5)
+    for head, slope in enumerate((1 / 4, 1 / 16, 1 / 64, 1 / 256)):
+        for i in range(3):
+            for j in range(5):
+                assert bias[head, i, j] == -slope * abs(i + 2 - j)
+    assert alibi_bias(2, 3, 3, np.float32).dtype == np.float32

@@ -3,12 +3,13 @@ from dataclasses import FrozenInstanceError
 import numpy as np
 import pytest
 
+from numpylm.layers.input_embedding import POSITIONS
 from numpylm.models.gpt import GPTConfig, gpt_forward, gpt_init
 from numpylm.parameters import leaves, pack
 
 SMALL = {"vocab_size": 11, "context": 7, "n_layers": 2, "n_heads": 2, "d_model": 8, "d_ff": 10}
 norms = pytest.mark.parametrize("norm", ["pre", "post"])
-all_positions = pytest.mark.parametrize("positions", ["learned", "sinusoidal", "none"])
+all_positions = pytest.mark.parametrize("positions", POSITIONS)
 
 
 def model(**choices):
@@ -141,7 +142,10 @@ def test_ids_that_do_not_fit_are_rejected(ids):
         ({"dropout": -0.1}, r"dropout -0\.1 is not in \[0, 1\)"),
         ({"norm": "middle"}, "norm is 'middle'; it must be one of pre, post"),
         ({"activation": "tanh"}, "activation is 'tanh'; it must be one of gelu, relu"),
-        ({"positions": "rotary"}, "positions is 'rotary'; it must be one of learned, sinusoidal"),
+        (
+            {"positions": "rotary"},
+            "positions is 'rotary'; it must be one of learned, sinusoidal",
+        ),
     ],
 )
 def test_what_cannot_work_is_rejected(choices, message):
