@@ -1,0 +1,1 @@
+"""Downstream tasks: their examples, trivial baselines and scores."""
