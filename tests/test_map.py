@@ -18,8 +18,8 @@ TOOLS = {"plotting.py", "exercises.py", "__main__.py"}
 # Top of the list imports nothing of the package; everything may import what stands above it.
 ORDER = (
     "files", "parameters", "gradcheck", "layers", "models", "objectives", "audit", "catalogue",
-    "data", "baselines", "tasks", "generation", "plotting", "exercises", "scaling.counting", "training",
-    "language_model", "benchmark", "commands", "cli", "__main__",
+    "data", "baselines", "tasks", "generation", "plotting", "exercises", "scaling.counting",
+    "training", "language_model", "benchmark", "commands", "cli", "__main__",
 )  # fmt: skip
 
 
