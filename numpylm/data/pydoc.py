@@ -13,13 +13,15 @@ from __future__ import annotations
 
 import ast
 import hashlib
+import json
 import os
 import platform
 import random
 import re
 import sysconfig
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from numpylm.files import write_atomically
 
@@ -37,7 +39,7 @@ def pydoc_splits(stdlib: Path | None = None) -> tuple[str, str, str]:
     ``stdlib`` is the folder of the standard library, by default the running Python's. Raises
     ``ValueError`` if it holds no documentation (a build without ``.py`` sources).
     """
-    paragraphs = pydoc_paragraphs(stdlib or Path(sysconfig.get_paths()["stdlib"]))
+    paragraphs = pydoc_paragraphs(stdlib or stdlib_folder())
     if len(paragraphs) < 100:
         raise ValueError(
             "this Python carries no documentation to learn from (no .py sources): "
@@ -52,22 +54,43 @@ def pydoc_splits(stdlib: Path | None = None) -> tuple[str, str, str]:
 
 def pydoc_paragraphs(stdlib: Path) -> list[str]:
     """All different paragraphs of prose, in the order of the files. About 5 s; cached on disk."""
-    key = hashlib.sha256(f"{stdlib} {platform.python_version()} 1".encode()).hexdigest()[:16]
-    cache = None
+
+    def extract() -> list[str]:
+        texts = [*_topics(stdlib), *(text for _, text in _docstrings(stdlib))]
+        return list(dict.fromkeys(p for text in texts for p in prose(text)))
+
+    return cached("paragraphs", stdlib, extract)
+
+
+def stdlib_docstrings(stdlib: Path | None = None) -> list[tuple[str, str]]:
+    """(file, docstring) of all that is documented, files relative to ``stdlib``; cached on disk."""
+    folder = stdlib or stdlib_folder()
+    found = cached("docstrings", folder, lambda: list(_docstrings(folder)))
+    return [(file, text) for file, text in found]
+
+
+def stdlib_folder() -> Path:
+    """The standard library of the running Python."""
+    return Path(sysconfig.get_paths()["stdlib"])
+
+
+def cached(name: str, stdlib: Path, extract: Callable[[], list[Any]]) -> list[Any]:
+    """``extract()``, from the second time on as it was written to the user's cache (JSON)."""
+    key = hashlib.sha256(f"{stdlib} {platform.python_version()} 2".encode()).hexdigest()[:16]
+    path = None
     try:
-        cache = cache_folder() / f"pydoc-{platform.python_version()}-{key}.txt"
-        return cache.read_text(encoding="utf-8").splitlines()
-    except (OSError, ImportError):
-        pass  # not there yet
-    texts = [*_topics(stdlib), *_docstrings(stdlib)]
-    paragraphs = list(dict.fromkeys(p for text in texts for p in _prose(text)))
+        path = cache_folder() / f"pydoc-{platform.python_version()}-{name}-{key}.json"
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ImportError, ValueError):
+        pass  # not there yet, or damaged
+    extracted = extract()
     try:
-        if cache is not None:
-            cache.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(cache, "".join(p + "\n" for p in paragraphs))
+        if path is not None:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(path, json.dumps(extracted))
     except OSError:
-        pass  # a read-only home costs the five seconds again, nothing else
-    return paragraphs
+        pass  # a read-only home costs the seconds again, nothing else
+    return extracted
 
 
 def cache_folder() -> Path:
@@ -88,8 +111,8 @@ def _topics(stdlib: Path) -> list[str]:
     return [topics[name] for name in sorted(topics)]
 
 
-def _docstrings(stdlib: Path) -> Iterator[str]:
-    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+def stdlib_sources(stdlib: Path) -> Iterator[tuple[str, str, ast.Module]]:
+    """(file, text, syntax tree) of each source file that this Python can read, in a fixed order."""
     for folder, folders, files in os.walk(stdlib):
         folders[:] = sorted(
             f for f in folders if f not in SKIPPED_FOLDERS and not f.startswith("config-")
@@ -97,16 +120,25 @@ def _docstrings(stdlib: Path) -> Iterator[str]:
         for name in sorted(files):
             if not name.endswith(".py") or name.startswith("_sysconfigdata"):
                 continue
+            path = Path(folder, name)
             try:
-                tree = ast.parse(Path(folder, name).read_text(encoding="utf-8"))
+                text = path.read_text(encoding="utf-8")
+                tree = ast.parse(text)
             except (OSError, SyntaxError, UnicodeDecodeError):
                 continue  # a file for another Python, such as a template
-            for node in ast.walk(tree):
-                if isinstance(node, documented) and (text := ast.get_docstring(node)):
-                    yield text
+            yield path.relative_to(stdlib).as_posix(), text, tree
 
 
-def _prose(text: str) -> Iterator[str]:
+def _docstrings(stdlib: Path) -> Iterator[tuple[str, str]]:
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    for file, _, tree in stdlib_sources(stdlib):
+        for node in ast.walk(tree):
+            if isinstance(node, documented) and (text := ast.get_docstring(node)):
+                yield file, text
+
+
+def prose(text: str) -> Iterator[str]:
+    """The paragraphs of a text that are prose (see the module), each on one line."""
     for paragraph in re.split(r"\n\s*\n", text):
         p = " ".join(paragraph.split())
         if len(p.split()) >= 8 and p.isascii() and ">>>" not in p and p[-1] in ".:?!":
