@@ -113,7 +113,8 @@ def split_groups(
     """Train, valid and test in these shares, no group in two parts; each part in shuffled order.
 
     The groups are dealt out from the largest to the smallest, those of one size in an order drawn
-    from the seed, each to the part that lacks most. Raises ``ValueError`` if a part stays empty.
+    from the seed, each to the part that lacks most; the last ones to parts that have none yet.
+    Raises ``ValueError`` if there are fewer groups than parts.
     """
     rng = np.random.default_rng([STREAM, seed])
     members = defaultdict(list)
@@ -121,11 +122,15 @@ def split_groups(
         members[groups[i]].append(i)
     lack = np.array(shares) * len(examples)
     parts: list[list[int]] = [[], [], []]
-    for group in sorted(members.values(), key=len, reverse=True):
-        neediest = int(lack.argmax())
+    wanted = [i for i, share in enumerate(shares) if share]
+    if len(members) < len(wanted):
+        raise ValueError(f"{name} has too few different examples to split in {len(wanted)} parts")
+    queue = sorted(members.values(), key=len)
+    while queue:
+        empty = [i for i in wanted if not parts[i]]
+        neediest = empty[0] if len(queue) <= len(empty) else int(lack.argmax())
+        group = queue.pop()
         parts[neediest] += group
         lack[neediest] -= len(group)
-    if not all(parts):
-        raise ValueError(f"{name} has too few examples ({len(examples)}) to split in three parts")
     shuffled = ([part[i] for i in rng.permutation(len(part))] for part in parts)
     return Dataset(name, *([examples[i] for i in part] for part in shuffled))

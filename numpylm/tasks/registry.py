@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from numpylm.tasks import toy, translation
+from numpylm.tasks import classification, toy, translation
 from numpylm.tasks.examples import Dataset
 
 
@@ -44,6 +44,8 @@ TASKS: dict[str, Task] = {
     for task in (
         Task("translation", "pairs", translation.DEFAULT, translation.load,
              translation.baselines, translation.score),
+        Task("classification", "labelled", classification.DEFAULT, classification.load,
+             classification.baselines, classification.score),
         _toy("copy"),
         _toy("reverse"),
         _toy("sort"),

@@ -97,5 +97,9 @@ def test_no_group_is_in_two_parts(seed):
 
 
 def test_too_few_groups_are_refused():
-    with pytest.raises(ValueError, match=r"x has too few examples \(3\)"):
+    with pytest.raises(ValueError, match=r"x has too few different examples to split in 3 parts"):
         split_groups("x", [1, 2, 3], "aab", (0.8, 0.1, 0.1), 0)
+    dataset = split_groups("x", [1, 2, 3, 4, 5], "aaabc", (0.8, 0.1, 0.1), 0)
+    assert sorted(dataset.train) == [1, 2, 3]
+    assert dataset.counts == {"train": 3, "valid": 1, "test": 1}
+    assert split_groups("x", [1, 2], "ab", (0.5, 0.5, 0.0), 0).counts["test"] == 0
