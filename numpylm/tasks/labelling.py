@@ -1,0 +1,130 @@
+"""§3.3 step 2: sequence labelling, one label for each word.
+
+pydoc       the tokens of small functions of the standard library, and what each of them is:
+            keyword, parameter, attribute, ... (``python_tokens.py``; default, no download); all
+            functions of a file are in one part
+FILE        one word a line with its label in the last column, a blank line after each sentence,
+            as in CoNLL-2003; lines ``-DOCSTART-`` are skipped; 90 : 5 : 5
+FOLDER      train*, valid* (or val*, dev*) and test* of that format: .conll, .txt, .tsv, .bio, .iob
+"""
+
+from __future__ import annotations
+
+import textwrap
+import tokenize
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+
+from numpylm.data.pydoc import cached, stdlib_folder, stdlib_sources
+from numpylm.tasks.examples import Dataset, Tagged
+from numpylm.tasks.metrics import accuracy, is_bio, macro_f1, span_f1
+from numpylm.tasks.python_tokens import label_tokens, outermost_functions
+from numpylm.tasks.reading import load_files, read_lines, split_groups
+
+DEFAULT = "pydoc"
+SHARES = (0.8, 0.1, 0.1)
+SHORTEST, LONGEST = 10, 40  # tokens of a function
+MOST_LINES = 16
+SUFFIXES = (".conll", ".txt", ".tsv", ".bio", ".iob", ".iob2")
+
+
+def load(source: str | Path = DEFAULT, *, lower: bool = False, seed: int = 0) -> Dataset:
+    """The labelled sequences of that name or path (see the module's table).
+
+    Raises ``ValueError`` with file and line for what cannot be read.
+    """
+    if str(source) != DEFAULT:
+        return load_files(
+            source, lambda path: read_tagged(path, lower), lambda e: e.words, SUFFIXES, seed
+        )
+    folder = stdlib_folder()
+    files, examples = [], {}
+    for file, words, labels in cached("functions", folder, lambda: list(_functions(folder))):
+        words = tuple(word.lower() for word in words) if lower else tuple(words)
+        if words not in examples:
+            examples[words] = Tagged(words, tuple(labels))
+            files.append(file)
+    if len(set(files)) < len(SHARES):
+        raise ValueError("this Python carries no sources (.py files): pass a CoNLL file")
+    return split_groups("pydoc tokens", list(examples.values()), files, SHARES, seed)
+
+
+def read_tagged(path: Path, lower: bool = False) -> list[Tagged]:
+    """The sentences of a CoNLL file: the first column and the last one of each line.
+
+    Raises ``ValueError`` naming file and line if a line has one column only.
+    """
+    sentences: list[list[tuple[str, str]]] = [[]]
+    for number, line in enumerate(read_lines(path), 1):
+        columns = line.split()
+        if not columns:
+            sentences.append([])
+        elif len(columns) == 1 and columns[0] != "-DOCSTART-":
+            raise ValueError(f"{path}:{number}: expected a word and its label, not {line!r:.80}")
+        elif columns[0] != "-DOCSTART-":
+            sentences[-1].append((columns[0].lower() if lower else columns[0], columns[-1]))
+    found = [Tagged(*zip(*sentence, strict=True)) for sentence in sentences if sentence]
+    if not found:
+        raise ValueError(f"{path} has no words")
+    return found
+
+
+def baselines(dataset: Dataset) -> dict[str, float]:
+    """Token accuracy on the test part of the most frequent label, over all and of each word.
+
+    A word that the training part does not have gets the label most frequent over all.
+    """
+    counts: defaultdict[str, Counter[str]] = defaultdict(Counter)
+    for example in dataset.train:
+        for word, label in zip(example.words, example.labels, strict=True):
+            counts[word][label] += 1
+    overall = _most_frequent(sum(counts.values(), Counter()))
+    of_word = {word: _most_frequent(labels) for word, labels in counts.items()}
+    references = [example.labels for example in dataset.test]
+    always = [[overall for _ in example.words] for example in dataset.test]
+    by_word = [[of_word.get(word, overall) for word in e.words] for e in dataset.test]
+    return {
+        "most frequent label": score(always, references)["accuracy"],
+        "most frequent label of the word": score(by_word, references)["accuracy"],
+    }
+
+
+def score(
+    predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str]]
+) -> dict[str, float]:
+    """Token accuracy and macro F1 over all tokens; for BIO labels also F1 of whole spans.
+
+    Raises ``ValueError`` if a prediction has another length than its reference.
+    """
+    for i, (p, r) in enumerate(zip(predictions, references, strict=False)):
+        if len(p) != len(r):
+            raise ValueError(f"sequence {i} has {len(r)} labels, but {len(p)} are predicted")
+    p_all, r_all = list(chain(*predictions)), list(chain(*references))
+    scored = {"accuracy": accuracy(p_all, r_all), "macro f1": macro_f1(p_all, r_all)}
+    if is_bio(set(r_all)):
+        scored["span f1"] = span_f1(predictions, references)
+    return scored
+
+
+def _functions(stdlib: Path) -> Iterator[tuple[str, list[str], list[str]]]:
+    """(file, words, labels) of all functions of the right length."""
+    for file, text, tree in stdlib_sources(stdlib):
+        lines = text.split("\n")
+        for function in outermost_functions(tree):
+            if function.end_lineno - function.body[-1].lineno + len(function.body) > MOST_LINES:
+                continue  # too long for LONGEST tokens, or nearly so
+            source = "\n".join(lines[function.lineno - 1 : function.end_lineno]) + "\n"
+            if not source.isascii():
+                continue
+            try:
+                words, labels = label_tokens(textwrap.dedent(source))
+            except (SyntaxError, tokenize.TokenError):
+                continue  # such as a string over lines that begin further left than the function
+            if SHORTEST <= len(words) <= LONGEST:
+                yield file, words, labels
+
+
+def _most_frequent(labels: Counter[str]) -> str:
+    return max(sorted(labels), key=labels.__getitem__)
