@@ -102,9 +102,9 @@ def score(
         if len(p) != len(r):
             raise ValueError(f"sequence {i} has {len(r)} labels, but {len(p)} are predicted")
     p_all, r_all = list(chain(*predictions)), list(chain(*references))
-    scored = {"accuracy": accuracy(p_all, r_all), "macro f1": macro_f1(p_all, r_all)}
+    scored = {"accuracy": accuracy(p_all, r_all), "macro_f1": macro_f1(p_all, r_all)}
     if is_bio(set(r_all)):
-        scored["span f1"] = span_f1(predictions, references)
+        scored["span_f1"] = span_f1(predictions, references)
     return scored
 
 

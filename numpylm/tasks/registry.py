@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from numpylm.tasks import classification, labelling, toy, translation
+from numpylm.tasks import answering, classification, labelling, toy, translation
 from numpylm.tasks.examples import Dataset
 
 
@@ -46,6 +46,8 @@ TASKS: dict[str, Task] = {
              translation.baselines, translation.score),
         Task("classification", "labelled", classification.DEFAULT, classification.load,
              classification.baselines, classification.score),
+        Task("answering", "questions", answering.DEFAULT, answering.load,
+             answering.baselines, answering.score),
         Task("labelling", "tagged", labelling.DEFAULT, labelling.load,
              labelling.baselines, labelling.score),
         _toy("copy"),

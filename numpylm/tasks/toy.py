@@ -80,6 +80,6 @@ def baselines(dataset: Dataset) -> dict[str, float]:
 def score(predictions: Sequence[str], references: Sequence[str]) -> dict[str, float]:
     """Exact match, and the share of the symbols that are right at their place."""
     return {
-        "exact match": accuracy(predictions, references),
-        "token accuracy": token_accuracy(predictions, references),
+        "exact_match": accuracy(predictions, references),
+        "token_accuracy": token_accuracy(predictions, references),
     }

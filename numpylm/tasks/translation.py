@@ -68,8 +68,8 @@ def baselines(dataset: Dataset) -> dict[str, float]:
 def score(predictions: Sequence[str], references: Sequence[str]) -> dict[str, float]:
     """BLEU (0 to 100) if sacrebleu is installed; exact match and token accuracy (0 to 1)."""
     simple = {
-        "exact match": accuracy(predictions, references),
-        "token accuracy": token_accuracy(predictions, references),
+        "exact_match": accuracy(predictions, references),
+        "token_accuracy": token_accuracy(predictions, references),
     }
     try:
         return {"bleu": bleu(predictions, references), **simple}

@@ -79,9 +79,9 @@ def test_baselines_on_figures_worked_out_by_hand():
 
 def test_scores():
     scored = classification.score(["a", "a", "b"], ["a", "b", "b"])
-    assert list(scored) == ["accuracy", "macro f1"]
+    assert list(scored) == ["accuracy", "macro_f1"]
     assert scored["accuracy"] == pytest.approx(2 / 3)
-    assert scored["macro f1"] == pytest.approx(2 / 3)
+    assert scored["macro_f1"] == pytest.approx(2 / 3)
 
 
 def test_a_python_without_documentation_says_so(monkeypatch):

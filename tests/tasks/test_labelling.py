@@ -186,10 +186,10 @@ def test_baselines_on_figures_worked_out_by_hand():
 
 def test_scores():
     plain = labelling.score([["X", "Y"], ["X"]], [["X", "X"], ["X"]])
-    assert plain == {"accuracy": 2 / 3, "macro f1": pytest.approx((4 / 5 + 0) / 2)}
+    assert plain == {"accuracy": 2 / 3, "macro_f1": pytest.approx((4 / 5 + 0) / 2)}
     spans = labelling.score([["B-A", "O"]], [["B-A", "I-A"]])
-    assert list(spans) == ["accuracy", "macro f1", "span f1"]
-    assert spans["span f1"] == 0.0
+    assert list(spans) == ["accuracy", "macro_f1", "span_f1"]
+    assert spans["span_f1"] == 0.0
     with pytest.raises(ValueError, match="sequence 1 has 1 labels, but 2 are predicted"):
         labelling.score([["X"], ["X", "Y"]], [["X"], ["X"]])
 

@@ -37,8 +37,8 @@ def test_scores_and_baseline():
     assert 0 < palindromes < 200
     assert toy.baselines(dataset) == {"copy the source": palindromes / 200}
     assert toy.score(["a b", "c"], ["a b", "d"]) == {
-        "exact match": 0.5,
-        "token accuracy": 2 / 3,
+        "exact_match": 0.5,
+        "token_accuracy": 2 / 3,
     }
 
 

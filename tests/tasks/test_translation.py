@@ -118,9 +118,9 @@ def test_scores():
     sacrebleu = pytest.importorskip("sacrebleu", reason="BLEU needs sacrebleu")
     predictions, references = ["a b c d e", "f g h i"], ["a b c d f", "f g h i"]
     scored = translation.score(predictions, references)
-    assert list(scored) == ["bleu", "exact match", "token accuracy"]
-    assert scored["exact match"] == 0.5
-    assert scored["token accuracy"] == 8 / 9
+    assert list(scored) == ["bleu", "exact_match", "token_accuracy"]
+    assert scored["exact_match"] == 0.5
+    assert scored["token_accuracy"] == 8 / 9
     # precisions 8/9, 6/7, 4/5, 2/3; lengths agree, so there is no brevity penalty
     assert scored["bleu"] == pytest.approx(100 * (8 / 9 * 6 / 7 * 4 / 5 * 2 / 3) ** 0.25)
     assert sacrebleu.__version__
@@ -136,7 +136,7 @@ def test_without_sacrebleu_only_bleu_is_missing(monkeypatch):
 
     monkeypatch.setattr(builtins, "__import__", without)
     scored = translation.score(["a"], ["a"])
-    assert scored == {"exact match": 1.0, "token accuracy": 1.0}
+    assert scored == {"exact_match": 1.0, "token_accuracy": 1.0}
     with pytest.raises(ValueError, match=r"pip install numpylm\[scores\]"):
         translation.bleu(["a"], ["a"])
 
