@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
-from numpylm.tasks import answering, classification, labelling, toy, translation
+from numpylm.tasks import answering, classification, labelling, summarisation, toy, translation
 from numpylm.tasks.examples import Dataset
 
 
@@ -44,10 +44,12 @@ TASKS: dict[str, Task] = {
     for task in (
         Task("translation", "pairs", translation.DEFAULT, translation.load,
              translation.baselines, translation.score),
-        Task("classification", "labelled", classification.DEFAULT, classification.load,
-             classification.baselines, classification.score),
+        Task("summarisation", "pairs", summarisation.DEFAULT, summarisation.load,
+             summarisation.baselines, summarisation.score),
         Task("answering", "questions", answering.DEFAULT, answering.load,
              answering.baselines, answering.score),
+        Task("classification", "labelled", classification.DEFAULT, classification.load,
+             classification.baselines, classification.score),
         Task("labelling", "tagged", labelling.DEFAULT, labelling.load,
              labelling.baselines, labelling.score),
         _toy("copy"),

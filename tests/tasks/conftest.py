@@ -1,10 +1,20 @@
-"""Real data sets, which the project does not carry."""
+"""Each default data set, made once; and real ones, which the project does not carry."""
 
 import os
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
 import pytest
+
+from numpylm.tasks.examples import Dataset
+from numpylm.tasks.registry import TASKS
+
+
+@pytest.fixture(scope="session")
+def load_default() -> Callable[[str], Dataset]:
+    """The default data set of a task by its name; tests must not change it."""
+    return cache(lambda name: TASKS[name].load())
 
 
 @pytest.fixture

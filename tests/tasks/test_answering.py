@@ -8,7 +8,6 @@ import pytest
 from numpylm.tasks import answering, stories
 from numpylm.tasks.answering import locate
 from numpylm.tasks.examples import Dataset, Question
-from numpylm.tasks.registry import TASKS
 
 MOVE = re.compile(r"(\w+) (?:went|walked|ran|moved|hurried back) to the (.+) \.")
 TAKE = re.compile(r"(\w+) (?:took|picked up|grabbed) the (\w+) \.")
@@ -16,9 +15,9 @@ DROP = re.compile(r"(\w+) (?:dropped|put down|left) the (\w+) \.")
 GIVE = re.compile(r"(\w+) (?:gave|handed|passed) the (\w+) to (\w+) \.")
 
 
-@pytest.fixture(scope="module")
-def dataset():
-    return TASKS["answering"].load()
+@pytest.fixture
+def dataset(load_default):
+    return load_default("answering")
 
 
 def read_story(story):

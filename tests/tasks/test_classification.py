@@ -7,12 +7,11 @@ import pytest
 from numpylm.data import pydoc
 from numpylm.tasks import classification
 from numpylm.tasks.examples import Dataset, Labelled, split_text
-from numpylm.tasks.registry import TASKS
 
 
-@pytest.fixture(scope="module")
-def dataset():
-    return TASKS["classification"].load()
+@pytest.fixture
+def dataset(load_default):
+    return load_default("classification")
 
 
 def parts_of(dataset):

@@ -9,12 +9,11 @@ from numpylm.data import pydoc
 from numpylm.tasks import labelling
 from numpylm.tasks.examples import Dataset, Tagged
 from numpylm.tasks.python_tokens import label_tokens
-from numpylm.tasks.registry import TASKS
 
 
-@pytest.fixture(scope="module")
-def dataset():
-    return TASKS["labelling"].load()
+@pytest.fixture
+def dataset(load_default):
+    return load_default("labelling")
 
 
 def labelled(source):

@@ -7,12 +7,11 @@ import pytest
 
 from numpylm.tasks import translation
 from numpylm.tasks.examples import Dataset, Pair
-from numpylm.tasks.registry import TASKS
 
 
-@pytest.fixture(scope="module")
-def generated():
-    return TASKS["translation"].load()
+@pytest.fixture
+def generated(load_default):
+    return load_default("translation")
 
 
 def test_no_source_is_in_two_parts(generated):
