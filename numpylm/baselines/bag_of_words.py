@@ -106,7 +106,7 @@ def bag_of_words(
     train: Sequence[tuple[str, str]], valid: Sequence[tuple[str, str]], texts: Sequence[str]
 ) -> list[str]:
     """The predicted label of each text, learned from (text, label) pairs; texts have blanks."""
-    words = Counter(word for text, _ in train for word in set(text.split()))
+    words = Counter(word for text, _ in train for word in dict.fromkeys(text.split()))
     vocabulary = {word: i for i, word in enumerate(w for w, n in words.items() if n >= 2)}
     classes = sorted({label for _, label in train})
     x = _bags([text for text, _ in train], vocabulary)
