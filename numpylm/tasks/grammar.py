@@ -175,8 +175,10 @@ def noun_phrase(rng: np.random.Generator, kinds: str, case: str = "") -> Phrase:
     """Determiner, up to two adjectives and a noun of one of these kinds (``person,animal``)."""
     noun, plural = _pick(rng, nouns_of(kinds)), bool(rng.random() < 0.4)
     singular_word, plural_word, stem = _pick(rng, DETERMINERS)
-    count = int(np.searchsorted((0.55, 0.88), rng.random()))
-    adjectives = [tuple(ADJECTIVES)[i] for i in rng.permutation(len(ADJECTIVES))[:count]]
+    chance = rng.random()
+    count = 0 if chance < 0.55 else 1 if chance < 0.88 else 2
+    order = rng.permutation(len(ADJECTIVES))[:count] if count else ()
+    adjectives = [tuple(ADJECTIVES)[i] for i in order]
     words = [*adjectives, noun.plural if plural else noun.singular]
     determiner = plural_word if plural else singular_word
     determiner = "an" if determiner == "a" and words[0][0] in "aeiou" else determiner
@@ -218,4 +220,4 @@ def target_verb(verb: Verb, tense: str, subject: Phrase) -> str:
 
 
 def _pick(rng: np.random.Generator, items: Any) -> Any:
-    return items[int(rng.integers(len(items)))]
+    return items[int(rng.random() * len(items))]  # ten times as fast as rng.choice
