@@ -64,9 +64,10 @@ def test_every_part_and_field_counts_for_the_checksum():
         Dataset("x", [pair], [pair], []).sha256,
         Dataset("x", [pair], [], [pair]).sha256,
         Dataset("x", [pair, pair], [], []).sha256,
+        Dataset("x", [pair], [pair], [pair]).sha256,
         Dataset("x", [Pair("a", "c")], [pair], []).sha256,
     }
-    assert len(digests) == 4
+    assert len(digests) == 5
     assert Dataset("other name", *parts).sha256 in digests
     assert Dataset("x", *parts).counts == {"train": 1, "valid": 1, "test": 0}
     assert Dataset("x", [Labelled("é", "1")], [], []).sha256 == (
