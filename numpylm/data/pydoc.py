@@ -75,7 +75,10 @@ def stdlib_folder() -> Path:
 
 
 def cached(name: str, stdlib: Path, extract: Callable[[], list[Any]]) -> list[Any]:
-    """``extract()``, from the second time on as it was written to the user's cache (JSON)."""
+    """``extract()``, from the second time on as it was written to the user's cache (JSON).
+
+    Whoever changes what is extracted raises the number in the key.
+    """
     key = hashlib.sha256(f"{stdlib} {platform.python_version()} 2".encode()).hexdigest()[:16]
     path = None
     try:

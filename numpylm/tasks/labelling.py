@@ -14,19 +14,18 @@ import textwrap
 import tokenize
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 
 from numpylm.data.pydoc import cached, stdlib_folder, stdlib_sources
 from numpylm.tasks.examples import Dataset, Tagged
 from numpylm.tasks.metrics import accuracy, is_bio, macro_f1, span_f1
-from numpylm.tasks.python_tokens import label_tokens, outermost_functions
+from numpylm.tasks.python_tokens import label_tokens, outermost_functions, tokens
 from numpylm.tasks.reading import load_files, read_lines, split_groups
 
 DEFAULT = "pydoc"
 SHARES = (0.8, 0.1, 0.1)
 SHORTEST, LONGEST = 10, 40  # tokens of a function
-MOST_LINES = 16
 SUFFIXES = (".conll", ".txt", ".tsv", ".bio", ".iob", ".iob2")
 
 
@@ -113,13 +112,14 @@ def _functions(stdlib: Path) -> Iterator[tuple[str, list[str], list[str]]]:
     for file, text, tree in stdlib_sources(stdlib):
         lines = text.split("\n")
         for function in outermost_functions(tree):
-            if function.end_lineno - function.body[-1].lineno + len(function.body) > MOST_LINES:
-                continue  # too long for LONGEST tokens, or nearly so
             source = "\n".join(lines[function.lineno - 1 : function.end_lineno]) + "\n"
             if not source.isascii():
                 continue
             try:
-                words, labels = label_tokens(textwrap.dedent(source))
+                source = textwrap.dedent(source)
+                if sum(1 for _ in islice(tokens(source), LONGEST + 2)) > LONGEST + 1:
+                    continue  # too long even without a docstring: no need to parse it
+                words, labels = label_tokens(source)
             except (SyntaxError, tokenize.TokenError):
                 continue  # such as a string over lines that begin further left than the function
             if SHORTEST <= len(words) <= LONGEST:

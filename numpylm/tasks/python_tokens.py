@@ -42,7 +42,7 @@ def label_tokens(source: str) -> tuple[list[str], list[str]]:
     places = _places(nodes, scope)
     docstring = _docstring_lines(function)
     words, labels = [""], [""]
-    for kind, word, position in _tokens(source):
+    for kind, word, position in tokens(source):
         if kind == tokenize.STRING and position[0] in docstring:
             continue
         if kind in LITERALS:
@@ -70,7 +70,7 @@ def outermost_functions(tree: ast.AST) -> Iterator[ast.FunctionDef | ast.AsyncFu
             yield from outermost_functions(node)
 
 
-def _tokens(source: str) -> Iterator[tuple[int, str, Position]]:
+def tokens(source: str) -> Iterator[tuple[int, str, Position]]:
     """Names, operators, numbers and strings; an f-string is one token in every Python version."""
     depth = 0
     for token in tokenize.generate_tokens(io.StringIO(source).readline):
