@@ -23,7 +23,11 @@ CONFIGS = [
         norm=norm, tied=tied, positions=positions, activation=activation, bias=bias,
     )
     for norm, tied, positions, activation, bias in itertools.product(
-        ("pre", "post"), (True, False), ("learned", "sinusoidal", "alibi"), ("gelu", "relu"), (True, False)
+        ("pre", "post"),
+        (True, False),
+        ("learned", "sinusoidal", "alibi"),
+        ("gelu", "relu"),
+        (True, False),
     )
 ]  # fmt: skip
 
