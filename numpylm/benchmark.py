@@ -29,21 +29,22 @@ class TrainingStep:
         self.theta, self.p = gpt_init(config.seed, self.model)
         rng = np.random.default_rng(config.seed)
         shape = (config.batch_size, config.context)
-        self.ids, self.targets = (rng.integers(0, vocab_size, shape) for _ in range(2))
+        ids, targets = (rng.integers(0, vocab_size, shape) for _ in range(2))
+        self.batch = {"ids": ids, "targets": targets}
         self.optimizer = Optimizer(
             config.optimizer, self.theta, decay_of_matrices(self.p, config.weight_decay),
             config.momentum, (config.beta1, config.beta2),
         )  # fmt: skip
         self.parallel = DataParallel(
             causal_lm_forward, causal_lm_backward, self.theta, self.p, config.threads,
-            config=self.model,
+            lambda batch: batch["targets"].size, config=self.model,
         )  # fmt: skip
         keep_freed_pages()
 
     def __call__(self) -> float:
         """One step; returns the loss."""
         seed = [self.config.seed, self.optimizer.step]
-        loss, gradient = self.parallel.gradient([(self.ids, self.targets)], seed)
+        loss, gradient = self.parallel.gradient([self.batch], seed)
         scale = clip_factor(global_norm(gradient), self.config.clip or None)
         self.optimizer.update(gradient, self.config.lr, scale, self.parallel.run)
         return loss

@@ -33,8 +33,8 @@ from numpylm.layers import (
     residual,
     softmax,
 )
-from numpylm.models import bert, decoder, encoder, gpt, layer, seq2seq, stack
-from numpylm.objectives import causal, denoising, masked, next_sentence
+from numpylm.models import bert, decoder, encoder, gpt, heads, layer, seq2seq, stack
+from numpylm.objectives import causal, denoising, finetuning, masked, next_sentence
 from numpylm.parameters import Array, pack
 
 B, T, S, D, F, V = 3, 5, 7, 8, 10, 11  # batch, queries, keys, d_model, d_ff, vocabulary
@@ -75,6 +75,20 @@ def _segments(rng: np.random.Generator) -> Array:
 
 def _labels(rng: np.random.Generator) -> Array:
     return np.array([1, 0, 1])
+
+
+def _token_labels(rng: np.random.Generator) -> Array:
+    labels = rng.integers(0, 2, (B, T))
+    labels[0, -2:] = labels[:, 0] = cross_entropy.IGNORE
+    return labels
+
+
+def _spans(rng: np.random.Generator) -> Array:
+    return np.array([[2, 3], [1, 1], [1, 2]])
+
+
+def _story(rng: np.random.Generator) -> Array:
+    return _padding(T) & (np.arange(T) > 0)
 
 
 def _targets(rng: np.random.Generator) -> Array:
@@ -134,6 +148,11 @@ def _bert_row(name: str, module: Any, *inputs: Any, **choices: Any) -> Pair:
     return _model_row(name, module, bert.bert_init, _whole, *inputs, mask=_padding(T), **choices)
 
 
+def _head_row(name: str, module: Any, *inputs: Any, pooled: bool, **choices: Any) -> Pair:
+    return _model_row(name, module, heads.classifier_init, _whole, *inputs, mask=_padding(T),
+                      n_labels=2, pooled=pooled, **choices)  # fmt: skip
+
+
 def _seq2seq_row(name: str, module: Any, *inputs: Any, **choices: Any) -> Pair:
     part = choices.pop("part", _whole)
     return _model_row(name, module, seq2seq.seq2seq_init, part, *inputs, **choices)
@@ -173,6 +192,7 @@ INPUT = partial(input_embedding.input_embedding_init, vocab_size=V, context=CONT
 CONFIGS = {
     gpt.gpt_init: gpt.GPTConfig,
     bert.bert_init: bert.BERTConfig,
+    heads.classifier_init: heads.ClassifierConfig,
     seq2seq.seq2seq_init: seq2seq.Seq2SeqConfig,
 }
 OTHER = {"norm": "post", "activation": "relu", "positions": "sinusoidal", "tied": False}
@@ -210,6 +230,7 @@ PAIRS: list[Pair] = [
          n_heads=HEADS, causal=True, mask=_padding(T), **_dropout()),
     _row("multi_head cross + mask", multi_head, ATTEND, X, Y, n_heads=HEADS, mask=_pairs()),
     _row("cross_entropy ignored targets", cross_entropy, None, LOGITS, _targets),
+    _row("cross_entropy smoothed", cross_entropy, None, LOGITS, _targets, label_smoothing=0.2),
     _row("cross_entropy normalizer", cross_entropy, None, LOGITS, _targets, normalizer=40.0),
     _row("input_embedding learned", input_embedding, partial(INPUT, positions="learned"), _ids,
          positions="learned", **_dropout()),
@@ -243,6 +264,11 @@ PAIRS: list[Pair] = [
     _bert_row("masked_lm pre-norm", masked, _ids, _targets, norm="pre"),
     _bert_row("next_sentence", next_sentence, _ids, _segments, _labels),
     _bert_row("bert_pretraining", next_sentence, _ids, _segments, _targets, _labels),
+    _head_row("classifier of a text", heads, _ids, _segments, pooled=True),
+    _head_row("classifier of tokens", heads, _ids, _segments, pooled=False),
+    _head_row("classification of a text", finetuning, _ids, _labels, pooled=True),
+    _head_row("classification of tokens", finetuning, _ids, _token_labels, pooled=False),
+    _head_row("answering", finetuning, _ids, _spans, _story, pooled=False),
     _seq2seq_row("encode", seq2seq, _source, source_mask=_padding(S)),
     _seq2seq_row("decode", seq2seq, Y, _ids, source_mask=_padding(S)),
     _seq2seq_row("seq2seq shared", seq2seq, _source, _ids, source_mask=_padding(S)),
@@ -251,6 +277,7 @@ PAIRS: list[Pair] = [
     _seq2seq_row("denoising shared", denoising, _source, _ids, _targets,
                  source_mask=_padding(S)),
     _seq2seq_row("denoising separate, tied, learned", denoising, _source, _ids, _targets,
-                 source_mask=_padding(S), target_vocab_size=13, positions="learned"),
+                 source_mask=_padding(S), target_vocab_size=13, positions="learned",
+                 label_smoothing=0.1),
 ]
 # fmt: on

@@ -1,4 +1,4 @@
-"""§3.3 The command line: ``numpylm train | generate | evaluate | gradcheck | bench``.
+"""§3.3 The command line: ``numpylm train | finetune | predict | generate | …``.
 
 Bad input ends with one line on standard error and exit status 2; Ctrl-C with status 130.
 """
@@ -38,19 +38,39 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from numpylm.training.config import PRESETS, SETTINGS
+    from numpylm.training.architecture import OBJECTIVES
+    from numpylm.training.config import FINETUNING, SETTINGS
+    from numpylm.training.presets import PRESETS
+    from numpylm.training.pretrained import INHERITED
 
     parser = argparse.ArgumentParser(prog="numpylm", description="Language models in pure NumPy.")
     parser.add_argument("--version", action="version", version=f"numpylm {__version__}")
     names = ", ".join(PRESETS)
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
 
-    p = _command(commands, "train", "train a language model in a run folder")
-    p.add_argument("--preset", help=f"settings to start from: {names} (default: tiny)")
-    p.add_argument("--name", help="of the run folder (default: the preset's)")
+    p = _command(commands, "train", "train a model in a run folder")
+    p.add_argument("--preset", help=f"settings to start from: {names} (default: the objective's)")
+    p.add_argument("--name", help="of the run folder (default: the preset's or the objective's)")
     p.add_argument("--runs", help="folder of run folders (default: runs)")
     p.add_argument("--resume", metavar="RUN", help="go on with a run folder, with its own settings")
-    _add_settings(p, "tiny", list(SETTINGS))
+    _add_settings(p, "tiny", [n for n in SETTINGS if n not in FINETUNING])
+
+    p = _command(commands, "finetune", "fine-tune a trained model for another task or text")
+    p.add_argument("run", help="the run folder to start from, such as runs/bert")
+    p.add_argument("task", choices=OBJECTIVES, help="what is to be learned now")
+    p.add_argument("--name", help="of the run folder (default: the task's)")
+    p.add_argument("--runs", help="folder of run folders (default: runs)")
+    p.add_argument("--no-scratch", action="store_true",
+                   help="do not train the same model from random parameters beside it")  # fmt: skip
+    taken = {"objective", "pretrained", *INHERITED}
+    _add_settings(p, "", [n for n in SETTINGS if n not in taken])
+
+    p = _command(commands, "predict", "let a trained model answer")
+    p.add_argument("run", help="a run folder, such as runs/translation")
+    p.add_argument("text", nargs="*", help="a text, a story, a sentence with [MASK]; or --file")
+    p.add_argument("--file", help="one text a line")
+    p.add_argument("--second", default="", help="the question about a story, or the second text")
+    option(p, "--beam", 1, "hypotheses that are kept; 1: greedy")
 
     p = _command(commands, "generate", "let a trained model write")
     p.add_argument("run", help="a run folder, such as runs/tiny")
@@ -63,6 +83,7 @@ def _parser() -> argparse.ArgumentParser:
 
     p = _command(commands, "evaluate", "loss and perplexity of a trained model")
     p.add_argument("run", help="a run folder, such as runs/tiny")
+    option(p, "--beam", 1, "for tasks that write a text: hypotheses that are kept; 1: greedy")
     which = p.add_mutually_exclusive_group()
     which.add_argument("--split", choices=("train", "valid", "test"), default="valid",
                        help="of the run's corpus, all full windows (default: valid)")  # fmt: skip
@@ -99,7 +120,8 @@ def option(parser: Any, name: str, default: Any, meaning: str) -> None:
 
 def _add_settings(parser: argparse.ArgumentParser, default_preset: str, names: list[str]) -> None:
     """An option for each of these fields of ``TrainConfig``, in its group. Absent unless given."""
-    from numpylm.training.config import CHOICES, PRESETS, SETTINGS
+    from numpylm.training.config import CHOICES, SETTINGS
+    from numpylm.training.presets import PRESETS
 
     groups: dict[str, Any] = {}
     metavars = {int: "N", float: "X", str: "NAME"}
@@ -107,10 +129,12 @@ def _add_settings(parser: argparse.ArgumentParser, default_preset: str, names: l
         field = SETTINGS[name]
         title = field.metadata["group"]
         if title not in groups:
-            groups[title] = parser.add_argument_group(f"{title} (defaults: {default_preset})")
-        default = getattr(PRESETS[default_preset], name)
-        options: dict[str, Any] = {"default": argparse.SUPPRESS}
-        options["help"] = f"{field.metadata['help']} (default: {default})"
+            whose = default_preset or "the preset of the task"
+            groups[title] = parser.add_argument_group(f"{title} (defaults: {whose})")
+        default = getattr(PRESETS[default_preset], name) if default_preset else field.default
+        options: dict[str, Any] = {"default": argparse.SUPPRESS, "help": field.metadata["help"]}
+        if default_preset:
+            options["help"] += f" (default: {default})"
         if isinstance(default, bool):
             options["action"] = argparse.BooleanOptionalAction
         elif name in CHOICES:

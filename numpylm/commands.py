@@ -12,39 +12,87 @@ from pathlib import Path
 
 from numpylm.data.corpus import BUILT_IN
 from numpylm.language_model import load
-from numpylm.training.config import SETTINGS, preset
-from numpylm.training.run import free_name
+from numpylm.tasks.registry import TASKS
+from numpylm.training.config import SETTINGS
+from numpylm.training.pairs import PairTask
+from numpylm.training.presets import PRESET_OF, preset
+from numpylm.training.pretrained import inherited
+from numpylm.training.run import free_name, open_run
 from numpylm.training.trainer import Trainer, TrainingInterrupted
 
 
 def train(arguments: argparse.Namespace) -> int:
-    """Start or resume a run; then plot it, compare it with the n-grams and let it write."""
-    from numpylm.training.plots import plot_loss
-
+    """Start or resume a run; then plot it, compare it with the baselines and show what it can."""
     trainer = _resumed(arguments) if arguments.resume is not None else _started(arguments)
-    run, folder = trainer.run, trainer.run.folder
-    if not arguments.json:
-        _introduce(trainer)
-    try:
-        trainer.fit(log=None if arguments.json else print)
-    except TrainingInterrupted as stopped:
-        note = (
-            f"stopped and saved at {stopped}; go on with: numpylm train --resume {_quoted(folder)}"
-        )
-        print(note, file=sys.stderr if arguments.json else sys.stdout, flush=True)
-        plot_loss(run)
+    run = trainer.run
+    if not _fitted(trainer, arguments.json):
         return 130
-    plot_loss(run)
     last = run.metrics[-1]
+    scores = final_scores(trainer) if run.config.objective != "causal" else {}
     if arguments.json:
-        print(json.dumps({"run": str(folder), **last, "baselines": run.baselines}))
+        figures = {"run": str(run.folder), **last, "baselines": run.baselines}
+        print(json.dumps(figures | ({"scores": scores} if scores else {})))
         return 0
-    unit, windows = run.config.tokenizer, (len(trainer.corpus.valid) - 1) // run.config.context
+    if scores:
+        _print_scores(trainer, {"this model": scores})
+        return 0
+    unit, windows = run.config.tokenizer, (run.corpus["valid_tokens"] - 1) // run.config.context
     print(f"\nvalidation loss, nats per {unit} (all {windows:,} windows of {run.config.context}):")
     for name, loss in [*run.baselines.items(), ("this model", last["val_loss"])]:
         print(f"  {name:<11} {loss:.4f}   perplexity {_perplexity(loss):,.2f}")
-    print(f"\na sample:\n{load(folder).generate(tokens=300, seed=run.config.seed)}")
+    print(f"\na sample:\n{load(run.folder).generate(tokens=300, seed=run.config.seed)}")
+    folder = run.folder
     print(f"\nloss curve: {folder / 'loss.png'}\nmore text:  numpylm generate {_quoted(folder)}")
+    return 0
+
+
+def finetune(arguments: argparse.Namespace) -> int:
+    """Fine-tune a run, train the same model from scratch, and show both."""
+    start = open_run(arguments.run)
+    given = _given(arguments)
+    config = dataclasses.replace(
+        preset(PRESET_OF[arguments.task]), objective=arguments.task,
+        pretrained=str(start.folder.resolve()), **inherited(start, arguments.task), **given,
+    )  # fmt: skip
+    if arguments.task == start.config.objective and "corpus" not in given:
+        raise ValueError(f"{start.folder} was trained for {arguments.task}: give another --corpus")
+    configs = {"fine-tuned": config}
+    if not arguments.no_scratch:
+        scratch = dataclasses.replace(config, freeze_trunk=False, freeze_layers=0)
+        configs["from scratch"] = scratch
+    name = arguments.name or arguments.task
+    results, trainer = {}, None
+    for which, chosen in configs.items():
+        folder_name = name if which == "fine-tuned" else f"{name}-scratch"
+        folder = _folder(arguments, folder_name, exact=bool(arguments.name))
+        trainer = Trainer.start(folder, chosen, random_start=which == "from scratch")
+        if not arguments.json:
+            print(f"\n{which}")
+        if not _fitted(trainer, arguments.json):
+            return 130
+        results[which] = final_scores(trainer)
+    if arguments.json:
+        print(json.dumps({"run": arguments.run, "task": arguments.task, "scores": results,
+                          "baselines": trainer.run.baselines}))  # fmt: skip
+    else:
+        _print_scores(trainer, results)
+    return 0
+
+
+def predict(arguments: argparse.Namespace) -> int:
+    """Answer each text with the model of a run."""
+    from numpylm.data.corpus import read_text
+    from numpylm.predictor import load_predictor
+
+    if bool(arguments.text) == bool(arguments.file):
+        raise ValueError("give a text or --file, one of the two")
+    texts = arguments.text
+    if arguments.file:
+        texts = [line for line in read_text(Path(arguments.file)).splitlines() if line.strip()]
+    predictor = load_predictor(arguments.run)
+    for text in texts:
+        found = predictor.predict(text, second=arguments.second, beam=arguments.beam)
+        print(json.dumps(found, ensure_ascii=False) if arguments.json else _plain(found))
     return 0
 
 
@@ -69,16 +117,24 @@ def evaluate(arguments: argparse.Namespace) -> int:
     """Loss and perplexity of a run on a split of its corpus, or on a text file."""
     from numpylm.data.corpus import read_text
 
+    others: dict[str, float] = {}
     if arguments.text is not None:
         what, loss = arguments.text, load(arguments.run).loss(read_text(Path(arguments.text)))
     else:
-        what, loss = arguments.split, Trainer.resume(arguments.run).evaluate(arguments.split)
+        what, trainer = arguments.split, Trainer.resume(arguments.run)
+        others = trainer.evaluate(what)
+        loss = others.pop("loss")
+        if isinstance(trainer.objective, PairTask):
+            with trainer.parallel() as parallel:
+                others |= trainer.objective.scores(parallel, what, beam=arguments.beam)
     figures = {"loss": loss, "perplexity": _perplexity(loss), "bits_per_token": loss / math.log(2)}
     if arguments.json:
-        print(json.dumps({"run": arguments.run, "text": what, **figures}))
-    else:
-        print(f"{what}: {loss:.4f} nats per token, ", end="")
-        print("perplexity {perplexity:,.3f}, {bits_per_token:.4f} bits per token".format(**figures))
+        print(json.dumps({"run": arguments.run, "text": what, **figures, **others}))
+        return 0
+    print(f"{what}: {loss:.4f} nats per token, ", end="")
+    print("perplexity {perplexity:,.3f}, {bits_per_token:.4f} bits per token".format(**figures))
+    for name, value in others.items():
+        print(f"  {name} {value:.4f}")
     return 0
 
 
@@ -125,22 +181,92 @@ def bench(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def final_scores(trainer: Trainer) -> dict[str, dict[str, float]]:
+    """The scores of a trained model on validation and, if there is one, test examples."""
+    scores = {}
+    with trainer.parallel() as parallel:
+        for split in ("valid", "test"):
+            if not trainer.objective.held_out(split):
+                continue
+            scores[split] = trainer.objective.measure(parallel, split)
+            if isinstance(trainer.objective, PairTask):
+                scores[split] |= trainer.objective.scores(parallel, split)
+    return scores
+
+
+def _fitted(trainer: Trainer, quiet: bool) -> bool:
+    """Train to the end and draw the curve; False if it was stopped, which it says."""
+    from numpylm.training.plots import plot_loss
+
+    folder = trainer.run.folder
+    if not quiet:
+        _introduce(trainer)
+    try:
+        trainer.fit(log=None if quiet else print)
+    except TrainingInterrupted as stopped:
+        note = (
+            f"stopped and saved at {stopped}; go on with: numpylm train --resume {_quoted(folder)}"
+        )
+        print(note, file=sys.stderr if quiet else sys.stdout, flush=True)
+        plot_loss(trainer.run)
+        return False
+    plot_loss(trainer.run)
+    return True
+
+
+def _print_scores(trainer: Trainer, results: dict[str, dict[str, dict[str, float]]]) -> None:
+    """A line for each model and split, and the baselines."""
+    print(f"\n{trainer.config.objective}, {trainer.objective.summary['name']}:")
+    for name, splits in results.items():
+        for split, scores in splits.items():
+            figures = "   ".join(f"{n} {v:.4f}" for n, v in scores.items())
+            print(f"  {name:<13} {split:<6} {figures}")
+    for name, value in trainer.run.baselines.items():
+        print(f"  baseline: {name}   {trainer.objective.score} {value:.4f}")
+    folder = trainer.run.folder
+    print(f"\nloss curve: {folder / 'loss.png'}\nuse it:     numpylm predict {_quoted(folder)} …")
+
+
+def _plain(found: dict) -> str:
+    """A prediction as a line for a reader."""
+    if "labels" in found:
+        return " ".join(f"{w}/{x}" for w, x in zip(found["words"], found["labels"], strict=True))
+    if "gaps" in found:
+        gaps = [", ".join(f"{w} {p:.2f}" for w, p in gap.items()) for gap in found["gaps"]]
+        return "\n".join(gaps)
+    if "label" in found:
+        return f"{found['label']}   {found['probability']:.3f}"
+    return str(found.get("text", found.get("answer", found.get("follows"))))
+
+
 def _started(arguments: argparse.Namespace) -> Trainer:
-    start, given = preset(arguments.preset or "tiny"), _given(arguments)
+    given = _given(arguments)
+    objective = given.get("objective", "causal")
+    start = preset(arguments.preset or PRESET_OF[objective])
+    if not arguments.preset and objective != "causal":
+        start = dataclasses.replace(start, objective=objective)
+        if start.corpus == "pydoc" and objective in TASKS:
+            start = dataclasses.replace(start, corpus=TASKS[objective].default)
     if "lr" in given and "min_lr" not in given and start.schedule == "cosine":
         given["min_lr"] = given["lr"] * start.min_lr / start.lr  # the preset's share of it
     config = dataclasses.replace(start, **given)
-    name = arguments.preset or "tiny" if arguments.name is None else arguments.name
-    if name in ("", ".", "..") or Path(name).name != name:
-        raise ValueError(f"name {name!r} must be a plain folder name; --runs says where it goes")
-    runs = Path(arguments.runs or "runs")
+    name = arguments.preset or ("tiny" if objective == "causal" else objective)
+    name = name if arguments.name is None else arguments.name
     while True:
-        folder = runs / name if arguments.name else free_name(runs, name)
+        folder = _folder(arguments, name, exact=bool(arguments.name))
         try:
             return Trainer.start(folder, config)
         except FileExistsError:  # another run took the name in this moment
             if arguments.name:
                 raise
+
+
+def _folder(arguments: argparse.Namespace, name: str, *, exact: bool) -> Path:
+    """Where a run goes: the name itself, or the first of name, name-2, … that is free."""
+    if name in ("", ".", "..") or Path(name).name != name:
+        raise ValueError(f"name {name!r} must be a plain folder name; --runs says where it goes")
+    runs = Path(arguments.runs or "runs")
+    return runs / name if exact else free_name(runs, name)
 
 
 def _resumed(arguments: argparse.Namespace) -> Trainer:
@@ -176,13 +302,20 @@ def _quoted(folder: Path) -> str:
 
 def _introduce(trainer: Trainer) -> None:
     """Say what is about to be trained, and on what."""
-    c, corpus = trainer.config, trainer.corpus.summary
+    c, data = trainer.config, trainer.objective.summary
     print(
         f"{trainer.run.folder}: {trainer.theta.size:,} parameters ({c.n_layers} layers, "
         f"{c.n_heads} heads, d_model {c.d_model}, context {c.context}), "
-        f"vocabulary {trainer.model.vocab_size:,}\n"
-        f"corpus {corpus['name']}: {corpus['train_tokens']:,} training and "
-        f"{corpus['valid_tokens']:,} validation tokens ({c.tokenizer})"
-        + (f", {corpus['valid_unknown']:.1%} <unk>" if "valid_unknown" in corpus else ""),
+        f"vocabulary {trainer.objective.model.vocab_size:,}\n"
+        f"{c.objective} on {data['name']} ({c.tokenizer} tokens): "
+        + ", ".join(_counted(name, value) for name, value in data.items() if name not in NAMES),
         flush=True,
     )
+
+
+NAMES = ("name", "sha256")
+
+
+def _counted(name: str, value: float) -> str:
+    """``train_tokens 12,345`` or a share in per cent."""
+    return f"{value:.1%} {name}" if isinstance(value, float) else f"{value:,} {name}"

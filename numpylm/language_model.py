@@ -118,6 +118,10 @@ def load(folder: str | Path) -> LanguageModel:
     damaged one.
     """
     run = open_run(folder)
+    if run.config.objective != "causal":
+        raise ValueError(
+            f"{folder} was trained for {run.config.objective}, not to write text: "
+            f"use numpylm predict {folder}"
+        )
     checkpoint, _, p = run.load_model()
-    config = run.config.model_config(run.tokenizer.vocab_size)
-    return LanguageModel(p, config, run.tokenizer, checkpoint.step)
+    return LanguageModel(p, run.model, run.vocabulary.tokenizer, checkpoint.step)

@@ -3,6 +3,7 @@
 Targets are the ids shifted by one: the target of position t is the token at t + 1.
 
     windows    each row is a window of the stream, the windows of a pass in random order
+    buckets    examples of similar length, so that little is padding
     bptt       the textbook's columns: the stream is cut into B equal parts that run side by side;
                step s takes the next T tokens of each, the last chunk may be shorter
 
@@ -99,6 +100,42 @@ class BPTTColumns:
         start = step % self.chunks_per_epoch * self.length
         stop = min(start + self.length, columns.shape[1] - 1)
         return columns[:, start:stop], columns[:, start + 1 : stop + 1]
+
+
+@dataclass(frozen=True)
+class LengthBuckets:
+    """Indices of examples, B a step, of similar length; every pass visits each of them once.
+
+    In a pool of 50 batches, drawn at random, neighbours in length go together; then the batches
+    are shuffled. The last batch of a pass may be smaller.
+    """
+
+    lengths: Array  # (n,)
+    batch_size: int
+    seed: int
+
+    @property
+    def batches_per_epoch(self) -> int:
+        """Batches in one pass over the examples."""
+        return -(-len(self.lengths) // self.batch_size)
+
+    def batch(self, step: int) -> list[int]:
+        """The examples of a step."""
+        number, place = divmod(step, self.batches_per_epoch)
+        return _bucketed_pass(self.lengths.tobytes(), self.batch_size, self.seed, number)[place]
+
+
+@lru_cache(maxsize=2)
+def _bucketed_pass(lengths: bytes, batch_size: int, seed: int, number: int) -> list[list[int]]:
+    """The batches of a pass over all examples."""
+    rng = np.random.default_rng([STREAM, seed, number])
+    length = np.frombuffer(lengths, np.int64)
+    order, pool, batches = rng.permutation(len(length)), 50 * batch_size, []
+    for i in range(0, len(order), pool):
+        chunk = order[i : i + pool]
+        chunk = chunk[np.argsort(length[chunk], kind="stable")].tolist()
+        batches += [chunk[j : j + batch_size] for j in range(0, len(chunk), batch_size)]
+    return [batches[i] for i in rng.permutation(len(batches))]
 
 
 def evaluation_windows(stream: Array, length: int) -> tuple[Array, Array]:

@@ -2,8 +2,13 @@
 
     loss = −(1 / n) Σ_t log softmax(logits_t)[target_t],      n = number of predicted tokens
 
+Label smoothing ε asks for (1 − ε) one-hot + ε / V in place of the one-hot target, so that the model
+does not drive probabilities to 0 and 1 (Szegedy et al. 2016, §7; Vaswani et al. 2017, §5.4):
+
+    loss = −(1 / n) Σ_t [(1 − ε) log p_t[target_t] + (ε / V) Σ_j log p_t[j]]
+
 Softmax and loss are one function: log softmax = x − max − log Σ exp(x − max) cannot overflow, and
-the gradient of the two together is just softmax − one-hot.
+the gradient of the two together is just softmax − target distribution.
 """
 
 from __future__ import annotations
@@ -16,15 +21,22 @@ IGNORE = -1  # the target of a position that is not to be predicted
 
 
 def cross_entropy_forward(
-    logits: Array, targets: Array, *, ignore_index: int = IGNORE, normalizer: float | None = None
+    logits: Array,
+    targets: Array,
+    *,
+    ignore_index: int = IGNORE,
+    normalizer: float | None = None,
+    label_smoothing: float = 0.0,
 ) -> tuple[Array, tuple]:
     """Mean −log probability of the targets; logits (..., V), integer targets (...) -> scalar.
 
     Positions whose target is ``ignore_index`` count neither in the sum nor in n. ``normalizer``
     replaces n: a shard of a batch divides by the tokens of the *whole* batch, and then shard
     losses and gradients just add up. Raises ``ValueError`` if shapes disagree, if a target is
-    outside the vocabulary, or if there is nothing to predict.
+    outside the vocabulary, if there is nothing to predict, or unless 0 ≤ label_smoothing < 1.
     """
+    if not 0.0 <= label_smoothing < 1.0:
+        raise ValueError(f"label_smoothing {label_smoothing} is not in [0, 1)")
     vocab_size = logits.shape[-1]
     if targets.shape != logits.shape[:-1]:
         raise ValueError(f"targets {targets.shape} do not match logits {logits.shape}")
@@ -41,25 +53,30 @@ def cross_entropy_forward(
     if n == 0:
         raise ValueError(f"no token to predict: every target is the ignore index {ignore_index}")
     shifted = rows - rows.max(axis=-1, keepdims=True)
-    log_likelihood = shifted[predicted, wanted].sum()
+    log_likelihood = (1.0 - label_smoothing) * shifted[predicted, wanted].sum()
+    if label_smoothing:
+        log_likelihood += label_smoothing * shifted[predicted].mean(axis=-1).sum()
     probabilities = np.exp(shifted, out=shifted)
     total = probabilities.sum(axis=-1, keepdims=True)
     log_likelihood -= np.log(total[predicted]).sum()
     probabilities /= total
     loss = np.asarray(-log_likelihood / rows.dtype.type(n))
-    return loss, (probabilities.reshape(logits.shape), predicted, wanted, n)
+    return loss, (probabilities.reshape(logits.shape), predicted, wanted, n, label_smoothing)
 
 
 def cross_entropy_backward(dloss: Array, cache: tuple) -> Array:
-    """dlogits = dloss / n · (softmax(logits) − one_hot(target)); zero where nothing is predicted.
+    """dlogits = dloss / n · (softmax(logits) − target distribution); 0 where nothing is wanted.
 
-    Derivation: ∂(log Σ_j exp x_j)/∂x_i = softmax(x)_i, and −x_target contributes −1 at the target.
+    Derivation: ∂(log Σ_j exp x_j)/∂x_i = softmax(x)_i, and −x_target contributes −1 at the target;
+    smoothed, −(1 − ε) there and −ε / V everywhere.
     """
-    probabilities, predicted, wanted, n = cache
+    probabilities, predicted, wanted, n, smoothing = cache
     scale = probabilities.dtype.type(float(dloss) / n)  # a float32 dloss must not round 1 / n
     dlogits = probabilities * scale
     rows = dlogits.reshape(-1, dlogits.shape[-1])
-    rows[predicted, wanted] -= scale
+    if smoothing:
+        rows -= scale * (smoothing / rows.shape[-1])
+    rows[predicted, wanted] -= (1.0 - smoothing) * scale
     if predicted.size < len(rows):
         rows[np.setdiff1d(np.arange(len(rows)), predicted)] = 0.0
     return dlogits

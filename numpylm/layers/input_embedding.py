@@ -4,7 +4,8 @@
     x_t = LayerNorm(E[id_t] + P[t] + G[segment_t])    BERT: segment 0 or 1, and a layer norm
 
 ALiBi acts in the attention, so here it adds nothing. Sinusoidal positions are of size 1, so the
-embeddings are scaled by √D to match (Vaswani et al. 2017, §3.4). Source for segments: Devlin et al. 2019, arXiv:1810.04805, §3 and Figure 2.
+embeddings are scaled by √D to match (Vaswani et al. 2017, §3.4).
+Source for segments: Devlin et al. 2019, arXiv:1810.04805, §3 and Figure 2.
 """
 
 from __future__ import annotations

@@ -84,6 +84,7 @@ def denoising_forward(
     config: Seq2SeqConfig,
     ignore_index: int = IGNORE,
     normalizer: float | None = None,
+    label_smoothing: float = 0.0,
     source_mask: Array | None = None,
     rng: np.random.Generator | None = None,
 ) -> tuple[Array, tuple]:
@@ -96,8 +97,9 @@ def denoising_forward(
         p, source, target_in, config=config, source_mask=source_mask, rng=rng
     )
     loss, c_loss = cross_entropy_forward(
-        logits, target_out, ignore_index=ignore_index, normalizer=normalizer
-    )
+        logits, target_out, ignore_index=ignore_index, normalizer=normalizer,
+        label_smoothing=label_smoothing,
+    )  # fmt: skip
     return loss, (c_model, c_loss)
 
 

@@ -33,12 +33,13 @@ def next_sentence_forward(
     labels: Array,
     *,
     config: BERTConfig,
+    normalizer: float | None = None,
     mask: Array | None = None,
     rng: np.random.Generator | None = None,
 ) -> tuple[Array, tuple]:
     """The loss (a scalar, nats per pair); ids and segments (B, T), labels (B,), 1 = B follows A."""
     h, c_model = bert_forward(p, ids, segments, config=config, mask=mask, rng=rng)
-    loss, c_head = pair_loss_forward(p, h, labels)
+    loss, c_head = pair_loss_forward(p, h, labels, normalizer=normalizer)
     return loss, (c_model, c_head)
 
 
@@ -56,13 +57,18 @@ def bert_pretraining_forward(
     labels: Array,
     *,
     config: BERTConfig,
+    normalizer: Array | None = None,
     mask: Array | None = None,
     rng: np.random.Generator | None = None,
 ) -> tuple[Array, tuple]:
-    """Masked-token loss plus next-sentence loss of the same forward pass, as BERT trains."""
+    """Masked-token loss plus next-sentence loss of the same forward pass, as BERT trains.
+
+    ``normalizer`` (2,) replaces the numbers of masked tokens and of pairs.
+    """
+    n_masked, n_pairs = (None, None) if normalizer is None else normalizer
     h, c_model = bert_forward(p, ids, segments, config=config, mask=mask, rng=rng)
-    masked, c_masked = masked_loss_forward(p, h, targets)
-    pair, c_pair = pair_loss_forward(p, h, labels)
+    masked, c_masked = masked_loss_forward(p, h, targets, normalizer=n_masked)
+    pair, c_pair = pair_loss_forward(p, h, labels, normalizer=n_pairs)
     return masked + pair, (c_model, c_masked, c_pair)
 
 
@@ -74,11 +80,13 @@ def bert_pretraining_backward(p: BERT, dp: BERT, dloss: Array, cache: tuple) -> 
     bert_backward(p, dp, dh, c_model)
 
 
-def pair_loss_forward(p: BERT, h: Array, labels: Array) -> tuple[Array, tuple]:
+def pair_loss_forward(
+    p: BERT, h: Array, labels: Array, *, normalizer: float | None = None
+) -> tuple[Array, tuple]:
     """The loss of labels (B,) on hidden vectors h (B, T, D)."""
     pooled, c_pooler = pooler_forward(p.pooler, h)
     logits, c_linear = linear_forward(p.next_sentence_head, pooled)
-    loss, c_loss = cross_entropy_forward(logits, labels)
+    loss, c_loss = cross_entropy_forward(logits, labels, normalizer=normalizer)
     return loss, (c_pooler, c_linear, c_loss)
 
 

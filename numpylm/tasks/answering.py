@@ -17,7 +17,8 @@ from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
-from numpylm.tasks.examples import Dataset, Question, split_text
+from numpylm.data.words import split_text
+from numpylm.tasks.examples import Dataset, Question
 from numpylm.tasks.metrics import accuracy, token_f1
 from numpylm.tasks.reading import load_files, read_lines, read_table
 from numpylm.tasks.stories import LENGTHS, generate_questions

@@ -18,7 +18,8 @@ from pathlib import Path
 
 from numpylm.baselines.bag_of_words import bag_of_words
 from numpylm.data.pydoc import prose, stdlib_docstrings
-from numpylm.tasks.examples import Dataset, Labelled, split_text
+from numpylm.data.words import split_text
+from numpylm.tasks.examples import Dataset, Labelled
 from numpylm.tasks.metrics import accuracy, macro_f1
 from numpylm.tasks.reading import load_files, read_lines, read_table, split_groups
 

@@ -1,4 +1,4 @@
-"""§3.3 step 2: examples of the downstream tasks, and text split into tokens.
+"""§3.3 step 2: examples of the downstream tasks.
 
     Pair        source -> target          translation, summarisation, copy, reverse, sort
     Labelled    text -> label             classification
@@ -12,16 +12,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-import unicodedata
 from dataclasses import dataclass
 from typing import Any, NamedTuple
-
-# Ideographs and their marks, kana: scripts that are written without blanks between words.
-CJK = "\u3005-\u3007\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-WORDS = re.compile(r"\w+|[^\w\s]")
-CHARACTERS = re.compile(rf"[{CJK}]|[^\W{CJK}]+|[^\w\s]")
-HAS_CJK = re.compile(f"[{CJK}]")
 
 
 class Pair(NamedTuple):
@@ -78,27 +70,3 @@ class Dataset:
     def counts(self) -> dict[str, int]:
         """How many examples each part has."""
         return {"train": len(self.train), "valid": len(self.valid), "test": len(self.test)}
-
-
-def split_words(text: str, lower: bool = True) -> str:
-    """Words and punctuation marks with one blank between them: ``don't!`` is ``don ' t !``.
-
-    A word is a run of letters, digits and underscores of any script, after Unicode's composition
-    (NFC), so that an accent never stands alone where one character holds both.
-    """
-    return _split(WORDS, text, lower)
-
-
-def split_characters(text: str, lower: bool = True) -> str:
-    """Like ``split_words``, but every Chinese or Japanese character is a token of its own."""
-    return _split(CHARACTERS, text, lower)
-
-
-def split_text(text: str, lower: bool = True) -> str:
-    """By characters if the text has any Chinese or Japanese one, otherwise by words."""
-    return (split_characters if HAS_CJK.search(text) else split_words)(text, lower)
-
-
-def _split(token: re.Pattern[str], text: str, lower: bool) -> str:
-    text = unicodedata.normalize("NFC", text)
-    return " ".join(token.findall(text.lower() if lower else text))

@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from numpylm.data.pydoc import prose, stdlib_docstrings
-from numpylm.tasks.examples import Dataset, Pair, split_text
+from numpylm.data.words import split_text
+from numpylm.tasks.examples import Dataset, Pair
 from numpylm.tasks.metrics import accuracy, token_f1
 from numpylm.tasks.reading import load_files, read_table, split_groups
 

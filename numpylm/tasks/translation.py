@@ -17,7 +17,8 @@ from functools import partial
 from pathlib import Path
 
 from numpylm.baselines.word_translation import train_word_table, translate_words
-from numpylm.tasks.examples import Dataset, Pair, split_text
+from numpylm.data.words import split_text
+from numpylm.tasks.examples import Dataset, Pair
 from numpylm.tasks.grammar import generate_pairs
 from numpylm.tasks.metrics import accuracy, token_accuracy
 from numpylm.tasks.reading import find_parts, load_files, read_lines, read_table

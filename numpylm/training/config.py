@@ -1,4 +1,4 @@
-"""§5.2, §5.3 All settings of a training run, with their presets.
+"""§5.2, §5.3 All settings of a training run.
 
 A field is defined here once: its default, its meaning and its group. The command line, the run
 folder's ``config.json`` and the check on resuming are made from these fields.
@@ -10,14 +10,15 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from numpylm.models.config import STACK_CHOICES, require_choice, require_positive, require_types
-from numpylm.models.gpt import GPTConfig
+from numpylm.training.architecture import HEADS, OBJECTIVES, model_of
 
 CHOICES = {
+    "objective": OBJECTIVES,
     "tokenizer": ("char", "word", "byte"),
     "batching": ("windows", "bptt"),
     **STACK_CHOICES,
     "optimizer": ("adamw", "adam", "sgd"),
-    "schedule": ("cosine", "constant", "step"),
+    "schedule": ("cosine", "constant", "step", "plateau"),
 }
 
 
@@ -29,12 +30,18 @@ def _setting(group: str, default: Any, meaning: str) -> Any:
 class TrainConfig:
     """What a run is told. Raises ``ValueError`` for what cannot work."""
 
-    corpus: str = _setting("data", "pydoc", "pydoc, wikitext2, a text file, or a folder of them")
+    objective: str = _setting("data", "causal", "what is learned")
+    corpus: str = _setting("data", "pydoc", "pydoc, wikitext2, generated, a file or a folder")
     tokenizer: str = _setting("data", "char", "what a token is")
     min_count: int = _setting("data", 1, "word tokenizer: rarer words become <unk>")
     batching: str = _setting("data", "windows", "random windows, or the textbook's BPTT columns")
     batch_size: int = _setting("data", 12, "sequences in a batch, B")
     context: int = _setting("data", 64, "tokens in a sequence, T")
+    source_language: str = _setting("data", "", "translation: suffix of the source files, as de")
+    target_language: str = _setting("data", "", "translation: suffix of the target files, as en")
+    shared_vocabulary: bool = _setting("data", True, "encoder-decoder: one for source and target")
+    mask_rate: float = _setting("data", 0.15, "masked, spans, deletion: share of hidden tokens")
+    whole_words: bool = _setting("data", False, "masked: hide all tokens of a word together")
 
     n_layers: int = _setting("model", 2, "decoder layers")
     n_heads: int = _setting("model", 4, "attention heads, H")
@@ -56,13 +63,18 @@ class TrainConfig:
     schedule: str = _setting("optimisation", "cosine", "course of the learning rate")
     warmup: int = _setting("optimisation", 100, "steps of linear warm-up")
     decay_every: int = _setting("optimisation", 500, "step schedule: steps between decays")
-    decay_factor: float = _setting("optimisation", 0.95, "step schedule: factor of a decay")
+    decay_factor: float = _setting("optimisation", 0.95, "step, plateau: factor of a decay")
     momentum: float = _setting("optimisation", 0.0, "sgd: momentum")
     beta1: float = _setting("optimisation", 0.9, "adam: decay rate of the first moment")
     beta2: float = _setting("optimisation", 0.99, "adam: decay rate of the second moment")
     weight_decay: float = _setting("optimisation", 0.1, "adamw: decoupled decay of matrices")
+    label_smoothing: float = _setting("optimisation", 0.0, "encoder-decoder: share of all tokens")
     clip: float = _setting("optimisation", 1.0, "largest global norm of the gradient; 0: no limit")
     accumulate: int = _setting("optimisation", 1, "batches whose gradients make one update")
+
+    pretrained: str = _setting("fine-tuning", "", "run folder whose trunk is the start")
+    freeze_trunk: bool = _setting("fine-tuning", False, "train the new head alone")
+    freeze_layers: int = _setting("fine-tuning", 0, "keep the embedding and this many lower layers")
 
     seed: int = _setting("run", 1, "of initialisation, batches and dropout")
     threads: int = _setting("run", 2, "shards of a batch, one thread each")
@@ -78,7 +90,11 @@ class TrainConfig:
         for name in ("lr", "decay_factor"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be positive")
-        for name in ("min_lr", "warmup", "weight_decay", "clip", "seed"):
+        if not 0.0 < self.mask_rate < 1.0:
+            raise ValueError(f"mask_rate {self.mask_rate} is not in (0, 1)")
+        if not 0.0 <= self.label_smoothing < 1.0:
+            raise ValueError(f"label_smoothing {self.label_smoothing} is not in [0, 1)")
+        for name in ("min_lr", "warmup", "weight_decay", "clip", "seed", "freeze_layers"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must not be negative")
         for name in ("momentum", "beta1", "beta2"):
@@ -86,38 +102,23 @@ class TrainConfig:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be in [0, 1)")
         if self.schedule == "cosine" and self.min_lr > self.lr:
             raise ValueError(f"min_lr {self.min_lr} is above lr {self.lr}")
+        if self.freeze_trunk and self.objective not in HEADS:
+            raise ValueError(f"freeze_trunk: {self.objective} has no head of its own to train")
+        if self.freeze_layers > self.n_layers:
+            raise ValueError(
+                f"freeze_layers {self.freeze_layers} is above n_layers {self.n_layers}"
+            )
+        if bool(self.source_language) != bool(self.target_language):
+            raise ValueError("source_language and target_language go together")
         self.model_config(vocab_size=1)
 
-    def model_config(self, vocab_size: int) -> GPTConfig:
+    def model_config(self, vocab_size: int) -> Any:
         """The model's part of the settings, for a vocabulary."""
-        names = {f.name for f in fields(GPTConfig)} - {"vocab_size"}
-        return GPTConfig(vocab_size=vocab_size, **{n: getattr(self, n) for n in names})
+        return model_of(self, vocab_size, n_labels=2)[0]
 
 
 SETTINGS = {f.name: f for f in fields(TrainConfig)}
-
-PRESETS = {
-    # The default: two layers and twice the learning rate learn most in a minute or two.
-    "tiny": TrainConfig(),
-    # nanoGPT's published sizes and optimisation for a CPU (its README and
-    # config/train_shakespeare_char.py); with ``init="gpt2"`` its initialisation too.
-    "nanogpt-cpu": TrainConfig(n_layers=4, lr=1e-3),
-    # The textbook's model and batches (§5.1, §5.2); SGD as in the PyTorch tutorial it follows.
-    "wikitext2": TrainConfig(
-        corpus="wikitext2", tokenizer="word", batching="bptt", batch_size=128, context=35,
-        n_layers=2, n_heads=2, d_model=200, d_ff=200, dropout=0.2, norm="post", activation="relu",
-        positions="sinusoidal", tied=False, bias=True,
-        optimizer="sgd", lr=5.0, schedule="step", warmup=0, decay_every=467, decay_factor=0.95,
-        clip=0.5, steps=1401, eval_every=467,
-    ),
-}  # fmt: skip
-
-
-def preset(name: str) -> TrainConfig:
-    """A named configuration. Raises ``ValueError`` for an unknown name."""
-    if name not in PRESETS:
-        raise ValueError(f"preset {name!r} is none of {', '.join(PRESETS)}")
-    return PRESETS[name]
+FINETUNING = {n for n, f in SETTINGS.items() if f.metadata["group"] == "fine-tuning"}
 
 
 def config_from_dict(data: Any) -> TrainConfig:

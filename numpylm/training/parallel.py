@@ -21,9 +21,11 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.layers.cross_entropy import IGNORE
 from numpylm.parameters import Array, view
 from numpylm.training.optimizer import chunks
+
+Batch = dict[str, Array]  # the inputs of an objective by name; the first axis counts sequences
+Count = Callable[[Batch], Any]
 
 STREAM = 102  # keeps the random numbers of dropout apart from those of other purposes
 
@@ -31,8 +33,10 @@ STREAM = 102  # keeps the random numbers of dropout apart from those of other pu
 class DataParallel:
     """Loss and gradient of a batch, computed in shards.
 
-    ``forward(p, ids, targets, *, normalizer, rng, **settings) -> (loss, cache)`` and
-    ``backward(p, dp, dloss, cache)`` are an objective's pair, such as ``causal_lm_forward``.
+    ``forward(p, **batch, normalizer=…, rng=…, **settings) -> (loss, cache)`` and
+    ``backward(p, dp, dloss, cache)`` are an objective's pair, such as ``causal_lm_forward``;
+    ``count(batch)`` is what its loss is divided by: a number, or an array if it has
+    several parts. ``training`` holds settings of training alone, such as label smoothing.
     """
 
     def __init__(
@@ -42,9 +46,12 @@ class DataParallel:
         theta: Array,
         p: Any,
         n_shards: int,
+        count: Count,
+        training: dict[str, Any] | None = None,
         **settings: Any,
     ) -> None:
         self.forward, self.backward, self.p, self.settings = forward, backward, p, settings
+        self.count, self.training = count, training or {}
         self.gradients = [np.zeros_like(theta) for _ in range(n_shards)]
         self.views = [view(p, g) for g in self.gradients]
         self.pool = ThreadPoolExecutor(n_shards) if n_shards > 1 else None
@@ -64,23 +71,23 @@ class DataParallel:
             return [f(item) for item in items]
         return [future.result() for future in futures]
 
-    def gradient(self, micro_batches: list[tuple[Array, Array]], seed: list[int]) -> tuple:
-        """(loss, ∂loss/∂θ) of micro-batches of (ids, targets), as of one large batch.
+    def gradient(self, micro_batches: list[Batch], seed: list[int]) -> tuple:
+        """(loss, ∂loss/∂θ) of micro-batches, as of one large batch.
 
         ``seed`` (with the shard's number) seeds dropout. The returned vector is reused.
         """
-        normalizer = float(sum(np.count_nonzero(t != IGNORE) for _, t in micro_batches))
+        normalizer = sum(self.count(batch) for batch in micro_batches)
 
         def shard(index: int) -> float:
             self.gradients[index][...] = 0.0
             loss, rng = 0.0, np.random.default_rng([STREAM, *seed, index])
-            for ids, targets in micro_batches:
-                rows = np.array_split(np.arange(len(ids)), len(self.gradients))[index]
+            for batch in micro_batches:
+                rows = np.array_split(np.arange(n_sequences(batch)), len(self.gradients))[index]
                 if rows.size:
-                    part = slice(rows[0], rows[-1] + 1)
+                    part = {name: a[rows[0] : rows[-1] + 1] for name, a in batch.items()}
                     loss_part, cache = self.forward(
-                        self.p, ids[part], targets[part], normalizer=normalizer, rng=rng,
-                        **self.settings,
+                        self.p, **part, normalizer=normalizer, rng=rng,
+                        **self.training, **self.settings,
                     )  # fmt: skip
                     self.backward(self.p, self.views[index], np.float32(1.0), cache)
                     loss += float(loss_part)
@@ -97,11 +104,12 @@ class DataParallel:
             self.run(add, chunks(total.size))
         return sum(losses), total
 
-    def losses(self, batches: list[tuple[Array, Array]]) -> list[float]:
-        """The mean loss of each batch, without gradient or dropout, on the threads."""
+    def losses(self, batches: list[Batch], normalizer: Any) -> list[float]:
+        """The loss of each batch over a common normalizer, without dropout, on the threads."""
 
-        def loss(batch: tuple[Array, Array]) -> float:
-            return float(self.forward(self.p, *batch, **self.settings)[0])
+        def loss(batch: Batch) -> float:
+            forward = self.forward(self.p, **batch, normalizer=normalizer, **self.settings)
+            return float(forward[0])
 
         return self.run(loss, batches)
 
@@ -112,6 +120,11 @@ class DataParallel:
         """Ends the threads."""
         if self.pool:
             self.pool.shutdown(cancel_futures=True)
+
+
+def n_sequences(batch: Batch) -> int:
+    """B, the length of the first axis."""
+    return len(next(iter(batch.values())))
 
 
 @contextmanager

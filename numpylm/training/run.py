@@ -1,7 +1,7 @@
 """§5.3 The folder of a run: what it was told, what it measured, what it learned.
 
 config.json              settings, versions, corpus (sha256, sizes), baselines
-tokenizer.json           the vocabulary
+tokenizer.json           the vocabulary; target_tokenizer.json if the target has its own
 metrics.jsonl            one JSON object for each evaluation
 checkpoint.safetensors   parameters, optimiser state, step
 loss.png                 the loss curve
@@ -20,15 +20,18 @@ from typing import Any
 import numpy as np
 
 import numpylm
-from numpylm.data.vocabulary import Tokenizer, tokenizer_from_json
+from numpylm.data.vocabulary import tokenizer_from_json
 from numpylm.files import write_atomically
-from numpylm.models.gpt import GPT, gpt_init
 from numpylm.parameters import Array
 from numpylm.scaling.counting import parameter_counts
+from numpylm.training.architecture import model_of
 from numpylm.training.checkpoint import Checkpoint, copy_into, load_checkpoint
 from numpylm.training.config import TrainConfig, config_from_dict
+from numpylm.training.objective import Vocabulary, model_sizes
 
-STARTED = {"tokenizer.json", "metrics.jsonl", "checkpoint.safetensors"}  # before config.json
+STARTED = {  # before config.json
+    "tokenizer.json", "target_tokenizer.json", "metrics.jsonl", "checkpoint.safetensors",
+}  # fmt: skip
 METRICS = {"step": "number", "val_loss": "number"}  # what every line of metrics.jsonl has
 
 
@@ -38,9 +41,9 @@ class Run:
 
     folder: Path
     config: TrainConfig
-    tokenizer: Tokenizer
+    vocabulary: Vocabulary
     corpus: dict[str, Any]  # name, sha256, train_tokens, valid_tokens, test_tokens
-    baselines: dict[str, float]  # validation loss of the n-gram models, nats per token
+    baselines: dict[str, float]  # n-gram losses on the validation text; a task's trivial scores
     metrics: list[dict[str, Any]]
 
     @property
@@ -50,9 +53,23 @@ class Run:
 
     @property
     def fingerprint(self) -> str:
-        """sha256 of the settings and the tokenizer: what a checkpoint belongs to."""
-        settings = json.dumps(dataclasses.asdict(self.config), sort_keys=True)
-        return hashlib.sha256(f"{settings}\0{self.tokenizer.to_json()}".encode()).hexdigest()
+        """sha256 of settings, tokenizers and labels: what a checkpoint belongs to."""
+        parts = [json.dumps(dataclasses.asdict(self.config), sort_keys=True)]
+        parts += [text for _, text in self.tokenizer_files()]
+        parts.append(json.dumps(self.vocabulary.labels))
+        return hashlib.sha256("\0".join(parts).encode()).hexdigest()
+
+    @property
+    def model(self) -> Any:
+        """The configuration of the model."""
+        return model_of(self.config, *model_sizes(self.config, self.vocabulary))[0]
+
+    def tokenizer_files(self) -> list[tuple[str, str]]:
+        """(file name, content) of the one or two tokenizers."""
+        files = [("tokenizer.json", self.vocabulary.tokenizer.to_json())]
+        if self.vocabulary.target is not None:
+            files.append(("target_tokenizer.json", self.vocabulary.target.to_json()))
+        return files
 
     def write_config(self) -> None:
         """The file that makes a folder a run; the last one to be written when a run starts."""
@@ -62,11 +79,12 @@ class Run:
             "numpy": np.__version__,
             "settings": dataclasses.asdict(self.config),
             "corpus": self.corpus,
+            "labels": self.vocabulary.labels,
             "baselines": self.baselines,
         }
         write_atomically(self.folder / "config.json", json.dumps(content, indent=2) + "\n")
 
-    def load_model(self) -> tuple[Checkpoint, Array, GPT]:
+    def load_model(self) -> tuple[Checkpoint, Array, Any]:
         """The checkpoint, and the model that it holds: (checkpoint, theta, p).
 
         Raises ``ValueError`` if there is none, or one of another run. Sizes are compared before
@@ -77,11 +95,11 @@ class Run:
             raise ValueError(
                 f"{self.checkpoint} does not belong to config.json and tokenizer.json beside it"
             )
-        config = self.config.model_config(self.tokenizer.vocab_size)
+        config, init = model_of(self.config, *model_sizes(self.config, self.vocabulary))
         found = sum(a.size for a in checkpoint.parameters.values())
         if found != (expected := parameter_counts(config)["total"]):
             raise ValueError(f"{self.checkpoint} holds {found:,} parameters, not {expected:,}")
-        theta, p = gpt_init(self.config.seed, config)
+        theta, p = init(self.config.seed)
         copy_into(p, checkpoint.parameters, self.checkpoint)
         return checkpoint, theta, p
 
@@ -102,13 +120,17 @@ def open_run(folder: str | Path) -> Run:
     config = config_from_dict(content["settings"])
     try:
         tokenizer = tokenizer_from_json(_read(folder / "tokenizer.json"))
+        target = None
+        if (path := folder / "target_tokenizer.json").exists():
+            target = tokenizer_from_json(_read(path))
     except ValueError as error:
         raise ValueError(f"{folder}: {error}") from None
     path = folder / "metrics.jsonl"
     metrics = [_read_json(path, line) for line in _read(path).splitlines()] if path.exists() else []
     if not all(isinstance(m, dict) and METRICS.items() <= _kinds(m).items() for m in metrics):
         raise ValueError(f"{path} is damaged: a line does not hold an evaluation")
-    return Run(folder, config, tokenizer, content["corpus"], content["baselines"], metrics)
+    vocabulary = Vocabulary(tokenizer, target, tuple(content["labels"]))
+    return Run(folder, config, vocabulary, content["corpus"], content["baselines"], metrics)
 
 
 def require_free(folder: Path) -> None:
@@ -137,7 +159,9 @@ def _is_config(content: Any) -> bool:
     """Whether the parts that are read on resuming have the right types."""
     if not isinstance(content, dict) or not isinstance(content.get("corpus"), dict):
         return False
-    baselines = content.get("baselines")
+    labels, baselines = content.get("labels"), content.get("baselines")
+    if not isinstance(labels, list) or not all(type(label) is str for label in labels):
+        return False
     return isinstance(baselines, dict) and all(type(x) is float for x in baselines.values())
 
 

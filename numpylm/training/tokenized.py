@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 from numpylm.data.batches import require_window
 from numpylm.data.corpus import load_corpus
 from numpylm.data.vocabulary import Tokenizer, WordTokenizer, train_tokenizer
 from numpylm.parameters import Array
-from numpylm.training.config import TrainConfig
-from numpylm.training.run import Run
 
 
 @dataclass(frozen=True)
@@ -23,18 +22,13 @@ class TokenizedCorpus:
     summary: dict
 
     @classmethod
-    def load(cls, config: TrainConfig, run: Run | None = None) -> TokenizedCorpus:
-        """Read and encode the corpus of a configuration, with the tokenizer of a run if given.
+    def load(cls, config: Any, tokenizer: Tokenizer | None = None) -> TokenizedCorpus:
+        """Read and encode the corpus of a configuration, with a run's tokenizer if given.
 
-        Raises ``ValueError`` if the text cannot be read, is shorter than a context, or is not the
-        one that the run was started with.
+        Raises ``ValueError`` if the text cannot be read or is shorter than a context.
         """
         corpus = load_corpus(config.corpus)
-        if run is not None and run.corpus.get("sha256") != corpus.sha256:
-            raise ValueError(f"corpus {config.corpus} has changed since {run.folder} was started")
-        if run is not None:
-            tokenizer = run.tokenizer
-        else:
+        if tokenizer is None:
             others = corpus.valid + corpus.test
             tokenizer = train_tokenizer(config.tokenizer, corpus.train, others, config.min_count)
         train, valid, test = map(tokenizer.encode, (corpus.train, corpus.valid, corpus.test))

@@ -13,24 +13,28 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from numpylm.baselines.ngram import ngram_losses
-from numpylm.data.batches import BPTTColumns, RandomWindows
 from numpylm.files import locked, write_atomically
-from numpylm.models.gpt import GPT, gpt_init
-from numpylm.objectives.causal import causal_lm_backward, causal_lm_forward
 from numpylm.parameters import Array, leaves
 from numpylm.training.checkpoint import Checkpoint, copy_into, save_checkpoint
 from numpylm.training.config import TrainConfig
-from numpylm.training.evaluation import evaluate
+from numpylm.training.objective import Objective
+from numpylm.training.objectives import load_objective
 from numpylm.training.optimizer import Optimizer, clip_factor, decay_of_matrices, global_norm
-from numpylm.training.parallel import DataParallel, keep_freed_pages, one_blas_thread
+from numpylm.training.parallel import (
+    Batch,
+    DataParallel,
+    keep_freed_pages,
+    one_blas_thread,
+)
+from numpylm.training.pretrained import copy_trunk, frozen
 from numpylm.training.run import STARTED, Run, open_run, require_free
 from numpylm.training.schedule import learning_rate
-from numpylm.training.tokenized import TokenizedCorpus
 
 
 class TrainingInterrupted(Exception):
@@ -40,41 +44,42 @@ class TrainingInterrupted(Exception):
 class Trainer:
     """One run: ``start`` or ``resume`` it, then ``fit``."""
 
-    def __init__(self, run: Run, corpus: TokenizedCorpus, theta: Array, p: GPT) -> None:
+    def __init__(self, run: Run, objective: Objective, theta: Array, p: Any) -> None:
         config = run.config
-        self.run, self.config, self.corpus, self.theta, self.p = run, config, corpus, theta, p
-        self.model = config.model_config(corpus.tokenizer.vocab_size)
+        self.run, self.config, self.objective, self.theta, self.p = run, config, objective, theta, p
         decay = decay_of_matrices(self.p, config.weight_decay)
+        self.frozen = frozen(self.p, config)
+        if self.frozen is not None:
+            decay[self.frozen] = 0.0
         betas = (config.beta1, config.beta2)
         self.optimizer = Optimizer(config.optimizer, self.theta, decay, config.momentum, betas)
-        if config.batching == "bptt":
-            self.batches: BPTTColumns | RandomWindows = BPTTColumns(
-                corpus.train, config.batch_size, config.context
-            )
-        else:
-            self.batches = RandomWindows(
-                corpus.train, config.batch_size, config.context, config.seed
-            )
         # Written to the checkpoint too; the losses are those since the last evaluation.
         self.progress = {"loss_sum": 0.0, "updates": 0, "gradient_norm": 0.0, "tokens": 0}
         self.saved_step: int | None = None
 
     @classmethod
-    def start(cls, folder: Path, config: TrainConfig) -> Trainer:
+    def start(cls, folder: Path, config: TrainConfig, *, random_start: bool = False) -> Trainer:
         """A new run. Everything is checked before the folder is made; ``config.json`` is written
         last, so that a folder is either a run that can be resumed or no run.
+
+        The trunk of ``config.pretrained`` is copied, unless ``random_start`` asks for the same
+        model with the same vocabulary from scratch.
         """
         require_free(folder)
-        corpus = TokenizedCorpus.load(config)
-        baselines = ngram_losses(corpus.train, corpus.valid, corpus.tokenizer.vocab_size)
-        run = Run(folder, config, corpus.tokenizer, corpus.summary, baselines, [])
-        theta, p = gpt_init(config.seed, config.model_config(corpus.tokenizer.vocab_size))
-        trainer = cls(run, corpus, theta, p)
-        trainer.batches.batch(0)
+        start = open_run(config.pretrained) if config.pretrained else None
+        known = None if start is None else replace(start.vocabulary, labels=())
+        objective = load_objective(config, known)
+        run = Run(folder, config, objective.vocabulary, objective.summary, objective.baselines, [])
+        theta, p = objective.init(config.seed)
+        if start is not None and not random_start:
+            copy_trunk(start, p)
+        trainer = cls(run, objective, theta, p)
+        objective.batch(0)
         made = [f for f in (folder, *folder.parents) if not f.exists()]
         folder.mkdir(parents=True, exist_ok=folder not in made)  # two starts cannot both make it
         try:
-            write_atomically(folder / "tokenizer.json", run.tokenizer.to_json())
+            for name, content in run.tokenizer_files():
+                write_atomically(folder / name, content)
             trainer.save()
             run.write_config()
         except (OSError, ValueError):  # nothing is left of a run that could not be started
@@ -91,7 +96,10 @@ class Trainer:
         """Go on from the last checkpoint. Raises ``ValueError`` if the corpus is another now."""
         run = open_run(folder)
         checkpoint, theta, p = run.load_model()
-        trainer = cls(run, TokenizedCorpus.load(run.config, run), theta, p)
+        objective = load_objective(run.config, run.vocabulary)
+        if run.corpus.get("sha256") != objective.summary["sha256"]:
+            raise ValueError(f"corpus {run.config.corpus} has changed since {folder} was started")
+        trainer = cls(run, objective, theta, p)
         if set(checkpoint.progress) != set(trainer.progress):
             raise ValueError(f"{run.checkpoint} is damaged: its progress is not ours")
         copy_into(trainer.optimizer.state, checkpoint.optimizer, run.checkpoint)
@@ -132,25 +140,19 @@ class Trainer:
                     self.save()
                     raise TrainingInterrupted(f"step {self.step}")
 
-    def evaluate(self, split: str) -> float:
-        """Mean loss over all full windows of "train", "valid" or "test", in nats per token.
+    def evaluate(self, split: str) -> dict[str, float]:
+        """Mean loss over all of "train", "valid" or "test", in nats per token, and other scores.
 
         Raises ``ValueError`` if the corpus has no such text or a shorter one than a context.
         """
-        stream = getattr(self.corpus, split)
-        if not len(stream):
-            raise ValueError(f"corpus {self.config.corpus} has no {split} split")
         with self.parallel() as parallel:
-            return evaluate(parallel, stream, self.config.context)
+            return self.objective.measure(parallel, split)
 
     @contextmanager
     def parallel(self) -> Iterator[DataParallel]:
         """The model on its threads, BLAS at one thread each, freed memory kept."""
         keep_freed_pages()
-        objective = (causal_lm_forward, causal_lm_backward)
-        threads = DataParallel(
-            *objective, self.theta, self.p, self.config.threads, config=self.model
-        )
+        threads = self.objective.parallel(self.theta, self.p)
         # Overflow and NaN are looked for where a loss arrives, and reported with their step.
         with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"), threads:
             yield threads
@@ -159,18 +161,20 @@ class Trainer:
         """One step of the optimiser. Nothing has changed if it raises ``ValueError``."""
         config, step = self.config, self.step
         first = step * config.accumulate
-        micro_batches = [self.batches.batch(first + i) for i in range(config.accumulate)]
+        micro_batches = [self.objective.batch(first + i) for i in range(config.accumulate)]
         loss, gradient = parallel.gradient(micro_batches, seed=[config.seed, step])
+        if self.frozen is not None:
+            gradient[self.frozen] = 0.0
         norm = global_norm(gradient)
         if not (math.isfinite(loss) and math.isfinite(norm)):
             what = f"loss {loss} and gradient norm {norm} at step {step}"
             raise ValueError(f"training diverged: {what}; {self._kept()}")
         scale = clip_factor(norm, config.clip or None)
-        self.optimizer.update(gradient, learning_rate(step, config), scale, parallel.run)
+        self.optimizer.update(gradient, self._learning_rate(step), scale, parallel.run)
         self.progress["loss_sum"] += loss
         self.progress["updates"] += 1
         self.progress["gradient_norm"] = norm
-        self.progress["tokens"] += sum(targets.size for _, targets in micro_batches)
+        self.progress["tokens"] += sum(tokens_in(b) for b in micro_batches)
 
     def _measure(
         self, parallel: DataParallel, tokens_per_second: float, log: Callable[[str], object] | None
@@ -178,7 +182,8 @@ class Trainer:
         """Evaluate, write metrics and checkpoint, log a line."""
         from tqdm.auto import tqdm
 
-        val_loss = evaluate(parallel, self.corpus.valid, self.config.context)
+        measured = self.objective.measure(parallel, "valid")
+        val_loss = measured["loss"]
         if not math.isfinite(val_loss):
             what = f"validation loss {val_loss} at step {self.step}"
             raise ValueError(f"training diverged: {what}; {self._kept()}")
@@ -189,8 +194,8 @@ class Trainer:
                 "step": self.step,
                 "tokens": self.progress["tokens"],
                 "train_loss": train_loss,
-                "val_loss": val_loss,
-                "learning_rate": learning_rate(max(self.step - 1, 0), self.config),
+                **{f"val_{name}": value for name, value in measured.items()},
+                "learning_rate": self._learning_rate(max(self.step - 1, 0)),
                 "gradient_norm": self.progress["gradient_norm"],
                 "tokens_per_second": round(tokens_per_second, 1),
             }
@@ -198,12 +203,16 @@ class Trainer:
         self.progress |= {"loss_sum": 0.0, "updates": 0}
         self.save()
         if log is not None:
+            others = "".join(f"{n} {v:.4f}   " for n, v in measured.items() if n != "loss")
             train = f"train {train_loss:.4f}" if updates else "untrained   "
             with tqdm.external_write_mode():
                 log(
                     f"step {self.step:>6}   {train}   val {val_loss:.4f}   "
-                    f"{tokens_per_second:>8,.0f} tokens/s"
+                    f"{others}{tokens_per_second:>8,.0f} tokens/s"
                 )
+
+    def _learning_rate(self, step: int) -> float:
+        return learning_rate(step, self.config, [m["val_loss"] for m in self.run.metrics])
 
     def save(self) -> None:
         """Metrics, then checkpoint: after a crash between the two the metrics are cut back."""
@@ -232,6 +241,12 @@ class Trainer:
         last, updates = self.run.metrics[-1], self.progress["updates"]
         loss = self.progress["loss_sum"] / updates if updates else last["train_loss"]
         return f"loss={loss:.3f} val={last['val_loss']:.3f} {tokens_per_second:,.0f} tok/s"
+
+
+def tokens_in(batch: Batch) -> int:
+    """Positions of a batch, padding included: of the target where there are two sequences."""
+    ids = batch["target_in"] if "target_in" in batch else batch["ids"]
+    return ids.size
 
 
 @contextmanager

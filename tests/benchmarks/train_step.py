@@ -18,7 +18,7 @@ import sys
 import time
 
 from numpylm.benchmark import TrainingStep
-from numpylm.training.config import preset
+from numpylm.training.presets import preset
 from numpylm.training.parallel import one_blas_thread
 
 

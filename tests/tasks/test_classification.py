@@ -6,7 +6,8 @@ import pytest
 
 from numpylm.data import pydoc
 from numpylm.tasks import classification
-from numpylm.tasks.examples import Dataset, Labelled, split_text
+from numpylm.data.words import split_text
+from numpylm.tasks.examples import Dataset, Labelled
 
 
 @pytest.fixture

@@ -2,15 +2,8 @@
 
 import pytest
 
-from numpylm.tasks.examples import (
-    Dataset,
-    Labelled,
-    Pair,
-    Question,
-    split_characters,
-    split_text,
-    split_words,
-)
+from numpylm.data.words import split_characters, split_text, split_words
+from numpylm.tasks.examples import Dataset, Labelled, Pair, Question
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,8 @@ import pytest
 
 from numpylm.data import pydoc
 from numpylm.tasks import summarisation
-from numpylm.tasks.examples import Dataset, Pair, split_text
+from numpylm.data.words import split_text
+from numpylm.tasks.examples import Dataset, Pair
 
 
 @pytest.fixture

@@ -5,7 +5,8 @@ import json
 
 import pytest
 
-from numpylm.training.config import PRESETS, TrainConfig, config_from_dict, preset
+from numpylm.training.config import TrainConfig, config_from_dict
+from numpylm.training.presets import PRESETS, preset
 
 
 def test_nanogpt_cpu_is_the_published_configuration():

@@ -1,0 +1,176 @@
+"""§3.3 step 4: inference with any model that is not a plain language model.
+
+classification               text -> label and its probability
+labelling                    words -> a label for each
+answering                    question and story -> the answer, a span of the story
+translation and its kin      text -> text, greedy or with a beam
+spans, deletion              corrupted text -> what the model restores
+masked, bert                 text with [MASK] -> the most probable words there
+next-sentence, bert          two texts -> the probability that the second follows the first
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from numpylm.data.special import SpecialTokens
+from numpylm.data.words import split_text
+from numpylm.layers.linear import linear_forward
+from numpylm.layers.softmax import softmax_forward
+from numpylm.models.bert import bert_forward, masked_head_forward, pooler_forward
+from numpylm.models.heads import classifier_forward
+from numpylm.parameters import Array
+from numpylm.training.architecture import DENOISING, PAIRS
+from numpylm.training.heads import best_span, word_pieces
+from numpylm.training.pairs import Writer, encode_known
+from numpylm.training.parallel import one_blas_thread
+from numpylm.training.pretraining import pair_batch
+from numpylm.training.run import Run, open_run
+
+Prediction = dict[str, Any]
+
+
+@dataclass(frozen=True, repr=False)
+class Predictor:
+    """A model of a run folder, ready to answer."""
+
+    run: Run
+    p: Any
+
+    @property
+    def objective(self) -> str:
+        """What the model was trained for."""
+        return self.run.config.objective
+
+    def predict(self, text: str, *, second: str = "", beam: int = 1) -> Prediction:
+        """The answer to one text, a dictionary with plain values.
+
+        ``second`` is the question (answering) or the second text (next-sentence). Raises
+        ``ValueError`` for an empty text, one that is longer than the context, or if the second
+        text is missing or not wanted.
+        """
+        if not text.strip():
+            raise ValueError("there is no text to predict for")
+        wants = self.objective in ("answering", "next-sentence") or (second and self._is_bert)
+        if bool(second) != bool(wants):
+            raise ValueError(
+                f"{self.run.folder} was trained for {self.objective}, which takes "
+                f"{'a second text' if wants else 'one text'}"
+            )
+        with one_blas_thread():
+            if self.objective in (*PAIRS, *DENOISING):
+                return self._written(text, beam)
+            if self.objective == "classification":
+                return self._class(text)
+            if self.objective == "labelling":
+                return self._labels(text)
+            if self.objective == "answering":
+                return self._answer(second, text)
+            return self._follows(text, second) if second else self._filled(text)
+
+    @property
+    def _is_bert(self) -> bool:
+        return self.objective == "bert"
+
+    @property
+    def _special(self) -> SpecialTokens:
+        return SpecialTokens(self.run.vocabulary.tokenizer.vocab_size)
+
+    def _split(self, text: str) -> str:
+        """As the training texts were: words split and lower-cased, but code keeps its case."""
+        if self.objective in DENOISING:
+            return text
+        return split_text(text, lower=self.objective != "labelling")
+
+    def _ids(self, text: str) -> Array:
+        return encode_known(self.run.vocabulary.tokenizer, self._split(text))
+
+    def _framed(self, *parts: Array) -> Array:
+        """[CLS] … [SEP] as one row; raises ``ValueError`` if it exceeds the context."""
+        ids = np.concatenate([[self._special.cls], *parts, [self._special.sep]]).astype(np.int64)
+        self._check(len(ids))
+        return ids[None]
+
+    def _check(self, length: int) -> None:
+        context = self.run.config.context
+        if length > context:
+            raise ValueError(
+                f"the text has {length} tokens with special ones, the model takes {context}"
+            )
+
+    def _written(self, text: str, beam: int) -> Prediction:
+        self._check(len(self._ids(text)) + 1)
+        writer = Writer(self.p, self.run.model, self.run.vocabulary)
+        return {"text": writer.write([self._split(text)], beam=beam)[0]}
+
+    def _class(self, text: str) -> Prediction:
+        logits, _ = classifier_forward(self.p, self._framed(self._ids(text)), config=self.run.model)
+        probabilities, _ = softmax_forward(logits[0].astype(np.float64))
+        best = int(probabilities.argmax())
+        labels = self.run.vocabulary.labels
+        return {"label": labels[best], "probability": float(probabilities[best])}
+
+    def _labels(self, text: str) -> Prediction:
+        words = tuple(self._split(text).split())
+        pieces = word_pieces(self.run.vocabulary.tokenizer, words)
+        logits, _ = classifier_forward(self.p, self._framed(*pieces), config=self.run.model)
+        first = 1 + np.cumsum([0, *map(len, pieces[:-1])])
+        labels = [self.run.vocabulary.labels[i] for i in logits[0, first].argmax(axis=-1).tolist()]
+        return {"words": list(words), "labels": labels}
+
+    def _answer(self, question: str, story: str) -> Prediction:
+        words = self._split(story).split()
+        pieces = word_pieces(self.run.vocabulary.tokenizer, tuple(words))
+        a, b = self._ids(question), np.concatenate(pieces)
+        self._check(len(a) + len(b) + 3)
+        batch = pair_batch([(a, b)], self._special)
+        logits, _ = classifier_forward(
+            self.p, batch["ids"], batch["segments"], config=self.run.model
+        )
+        first, last = best_span(logits[0], len(a) + 2, len(b))
+        ends = np.cumsum([len(piece) for piece in pieces])
+        start, stop = np.searchsorted(ends, [first, last], side="right").tolist()
+        return {"answer": " ".join(words[start : stop + 1]), "start": start, "end": stop + 1}
+
+    def _follows(self, first: str, second: str) -> Prediction:
+        a, b = self._ids(first), self._ids(second)
+        self._check(len(a) + len(b) + 3)
+        batch = pair_batch([(a, b)], self._special)
+        h, _ = bert_forward(self.p, batch["ids"], batch["segments"], config=self.run.model)
+        pooled, _ = pooler_forward(self.p.pooler, h)
+        logits, _ = linear_forward(self.p.next_sentence_head, pooled)
+        return {"follows": float(softmax_forward(logits.astype(np.float64))[0][0, 1])}
+
+    def _filled(self, text: str) -> Prediction:
+        parts = re.split(re.escape("[MASK]"), text)
+        if len(parts) < 2:
+            raise ValueError(f"{self.run.folder} fills gaps: write [MASK] where one is")
+        rows: list[Array] = []
+        for i, part in enumerate(parts):
+            rows += [np.array([self._special.mask])] * bool(i) + [self._ids(part)]
+        ids = self._framed(*rows)
+        h, _ = bert_forward(self.p, ids, config=self.run.model)
+        logits, _ = masked_head_forward(self.p, h[ids == self._special.mask])
+        probabilities, _ = softmax_forward(logits[:, : self._special.size].astype(np.float64))
+        decode = self.run.vocabulary.tokenizer.decode
+        gaps = []
+        for row in probabilities:
+            best = np.argsort(-row, kind="stable")[:5].tolist()
+            gaps.append({decode(np.array([i])): float(row[i]) for i in best})
+        return {"gaps": gaps}
+
+
+def load_predictor(folder: str | Path) -> Predictor:
+    """The model of a run folder, as of its last checkpoint.
+
+    Raises ``ValueError`` if the folder holds no run, a damaged one, or a plain language model.
+    """
+    run = open_run(folder)
+    if run.config.objective == "causal":
+        raise ValueError(f"{folder} is a language model: use numpylm generate {folder}")
+    return Predictor(run, run.load_model()[2])

@@ -1,0 +1,51 @@
+"""§5.3 A run that learns to predict the next token: the textbook's language model."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numpylm.baselines.ngram import ngram_losses
+from numpylm.data.batches import BPTTColumns, RandomWindows, evaluation_windows
+from numpylm.objectives.causal import causal_lm_backward, causal_lm_forward
+from numpylm.training.objective import Objective, Vocabulary
+from numpylm.training.parallel import Batch
+from numpylm.training.tokenized import TokenizedCorpus
+
+ROWS = 16  # windows at a time: enough to keep BLAS busy, few enough to stay in the cache
+
+
+class CausalLM(Objective):
+    """Windows or columns of a corpus (``data/batches.py``)."""
+
+    functions = causal_lm_forward, causal_lm_backward
+
+    def __init__(self, settings: Any, vocabulary: Vocabulary | None) -> None:
+        self.corpus = TokenizedCorpus.load(settings, vocabulary.tokenizer if vocabulary else None)
+        tokenizer = self.corpus.tokenizer
+        super().__init__(settings, vocabulary or Vocabulary(tokenizer), self.corpus.summary)
+        self.baselines = {}
+        if vocabulary is None:
+            train, valid = self.corpus.train, self.corpus.valid
+            self.baselines = ngram_losses(train, valid, tokenizer.vocab_size)
+        if settings.batching == "bptt":
+            self.batches: BPTTColumns | RandomWindows = BPTTColumns(
+                self.corpus.train, settings.batch_size, settings.context
+            )
+        else:
+            self.batches = RandomWindows(
+                self.corpus.train, settings.batch_size, settings.context, settings.seed
+            )
+
+    def batch(self, step: int) -> Batch:
+        """ids and targets (B, T)."""
+        ids, targets = self.batches.batch(step)
+        return {"ids": ids, "targets": targets}
+
+    def held_out(self, split: str) -> list[Batch]:
+        """All full windows of a text, side by side."""
+        stream = getattr(self.corpus, split)
+        if not len(stream):
+            return []
+        ids, targets = evaluation_windows(stream, self.settings.context)
+        starts = range(0, len(ids), ROWS)
+        return [{"ids": ids[i : i + ROWS], "targets": targets[i : i + ROWS]} for i in starts]

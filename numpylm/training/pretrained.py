@@ -1,0 +1,78 @@
+"""§3.3 step 3: what fine-tuning takes from a pre-trained run, and what it leaves as it is.
+
+The trunk is all but the output layers: embedding, encoder, decoder, pooler. What a head of the new
+task needs besides starts at random.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from numpylm.parameters import Array, leaves
+from numpylm.training.architecture import kind_of
+from numpylm.training.config import TrainConfig
+from numpylm.training.run import Run
+
+INHERITED = (  # the settings that a fine-tuning run cannot choose
+    "n_layers", "n_heads", "d_model", "d_ff", "norm", "activation", "positions", "bias", "tied",
+    "init", "tokenizer", "min_count", "context", "shared_vocabulary",
+)  # fmt: skip
+
+
+def inherited(start: Run, objective: str) -> dict[str, Any]:
+    """The settings that a fine-tuning run takes from the run it starts from.
+
+    Raises ``ValueError`` if the objective needs another architecture.
+    """
+    found, wanted = kind_of(start.config.objective), kind_of(objective)
+    if found != wanted:
+        raise ValueError(
+            f"{objective} needs an {wanted} model; {start.folder} is {found} "
+            f"(objective {start.config.objective})"
+        )
+    return {name: getattr(start.config, name) for name in INHERITED}
+
+
+def copy_trunk(start: Run, p: Any) -> None:
+    """Copy the arrays of the pre-trained trunk into a new model.
+
+    Raises ``ValueError`` if the two do not have the same shape, or share no array.
+    """
+    given = {trunk_name(n): a for n, a in start.load_model()[0].parameters.items()}
+    copied = 0
+    for name, array in leaves(p):
+        found = given.get(trunk_name(name))
+        if found is None or name.startswith("head."):
+            continue
+        if found.shape != array.shape:
+            raise ValueError(
+                f"{start.folder} does not fit: its {trunk_name(name)} is {found.shape}, "
+                f"not {array.shape}"
+            )
+        array[...] = found
+        copied += 1
+    if not copied:
+        raise ValueError(f"{start.folder} has no part that this model could start from")
+
+
+def frozen(p: Any, config: TrainConfig) -> Array | None:
+    """Booleans (N,), True for parameters that are not to be trained; None if all are."""
+    if not (config.freeze_trunk or config.freeze_layers):
+        return None
+    return np.concatenate([np.full(a.size, _kept(name, config)) for name, a in leaves(p)])
+
+
+def trunk_name(name: str) -> str:
+    """The name of a parameter without the wrapper of a head: ``trunk.encoder…`` -> ``encoder…``."""
+    return name.removeprefix("trunk.")
+
+
+def _kept(name: str, config: TrainConfig) -> bool:
+    if config.freeze_trunk:
+        return name.startswith("trunk.")
+    parts = trunk_name(name).split(".")
+    if parts[0] in ("embedding", "source", "target"):
+        return True
+    return parts[1:2] == ["layers"] and int(parts[2]) < config.freeze_layers
