@@ -71,6 +71,8 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--file", help="one text a line")
     p.add_argument("--second", default="", help="the question about a story, or the second text")
     option(p, "--beam", 1, "hypotheses that are kept; 1: greedy")
+    p.add_argument("--attention", metavar="PNG",
+                   help="draw where an encoder-decoder looked while it wrote")  # fmt: skip
 
     p = _command(commands, "generate", "let a trained model write")
     p.add_argument("run", help="a run folder, such as runs/tiny")

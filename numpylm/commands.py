@@ -6,12 +6,20 @@ import argparse
 import dataclasses
 import json
 import math
-import shlex
 import sys
 from pathlib import Path
 
 from numpylm.data.corpus import BUILT_IN
 from numpylm.language_model import load
+from numpylm.reports import (
+    final_scores,
+    introduce,
+    perplexity,
+    plain,
+    print_samples,
+    print_scores,
+    quoted,
+)
 from numpylm.tasks.registry import TASKS
 from numpylm.training.config import SETTINGS
 from numpylm.training.pairs import PairTask
@@ -34,15 +42,16 @@ def train(arguments: argparse.Namespace) -> int:
         print(json.dumps(figures | ({"scores": scores} if scores else {})))
         return 0
     if scores:
-        _print_scores(trainer, {"this model": scores})
+        print_scores(trainer, {"this model": scores})
+        print_samples(trainer)
         return 0
     unit, windows = run.config.tokenizer, (run.corpus["valid_tokens"] - 1) // run.config.context
     print(f"\nvalidation loss, nats per {unit} (all {windows:,} windows of {run.config.context}):")
     for name, loss in [*run.baselines.items(), ("this model", last["val_loss"])]:
-        print(f"  {name:<11} {loss:.4f}   perplexity {_perplexity(loss):,.2f}")
+        print(f"  {name:<11} {loss:.4f}   perplexity {perplexity(loss):,.2f}")
     print(f"\na sample:\n{load(run.folder).generate(tokens=300, seed=run.config.seed)}")
     folder = run.folder
-    print(f"\nloss curve: {folder / 'loss.png'}\nmore text:  numpylm generate {_quoted(folder)}")
+    print(f"\nloss curve: {folder / 'loss.png'}\nmore text:  numpylm generate {quoted(folder)}")
     return 0
 
 
@@ -75,7 +84,7 @@ def finetune(arguments: argparse.Namespace) -> int:
         print(json.dumps({"run": arguments.run, "task": arguments.task, "scores": results,
                           "baselines": trainer.run.baselines}))  # fmt: skip
     else:
-        _print_scores(trainer, results)
+        print_scores(trainer, results)
     return 0
 
 
@@ -92,7 +101,11 @@ def predict(arguments: argparse.Namespace) -> int:
     predictor = load_predictor(arguments.run)
     for text in texts:
         found = predictor.predict(text, second=arguments.second, beam=arguments.beam)
-        print(json.dumps(found, ensure_ascii=False) if arguments.json else _plain(found))
+        print(json.dumps(found, ensure_ascii=False) if arguments.json else plain(found))
+    if arguments.attention:
+        from numpylm.training.plots import plot_attention
+
+        plot_attention(Path(arguments.attention), *predictor.attention(texts[-1]))
     return 0
 
 
@@ -127,7 +140,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
         if isinstance(trainer.objective, PairTask):
             with trainer.parallel() as parallel:
                 others |= trainer.objective.scores(parallel, what, beam=arguments.beam)
-    figures = {"loss": loss, "perplexity": _perplexity(loss), "bits_per_token": loss / math.log(2)}
+    figures = {"loss": loss, "perplexity": perplexity(loss), "bits_per_token": loss / math.log(2)}
     if arguments.json:
         print(json.dumps({"run": arguments.run, "text": what, **figures, **others}))
         return 0
@@ -181,62 +194,24 @@ def bench(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def final_scores(trainer: Trainer) -> dict[str, dict[str, float]]:
-    """The scores of a trained model on validation and, if there is one, test examples."""
-    scores = {}
-    with trainer.parallel() as parallel:
-        for split in ("valid", "test"):
-            if not trainer.objective.held_out(split):
-                continue
-            scores[split] = trainer.objective.measure(parallel, split)
-            if isinstance(trainer.objective, PairTask):
-                scores[split] |= trainer.objective.scores(parallel, split)
-    return scores
-
-
 def _fitted(trainer: Trainer, quiet: bool) -> bool:
     """Train to the end and draw the curve; False if it was stopped, which it says."""
     from numpylm.training.plots import plot_loss
 
     folder = trainer.run.folder
     if not quiet:
-        _introduce(trainer)
+        introduce(trainer)
     try:
         trainer.fit(log=None if quiet else print)
     except TrainingInterrupted as stopped:
         note = (
-            f"stopped and saved at {stopped}; go on with: numpylm train --resume {_quoted(folder)}"
+            f"stopped and saved at {stopped}; go on with: numpylm train --resume {quoted(folder)}"
         )
         print(note, file=sys.stderr if quiet else sys.stdout, flush=True)
         plot_loss(trainer.run)
         return False
     plot_loss(trainer.run)
     return True
-
-
-def _print_scores(trainer: Trainer, results: dict[str, dict[str, dict[str, float]]]) -> None:
-    """A line for each model and split, and the baselines."""
-    print(f"\n{trainer.config.objective}, {trainer.objective.summary['name']}:")
-    for name, splits in results.items():
-        for split, scores in splits.items():
-            figures = "   ".join(f"{n} {v:.4f}" for n, v in scores.items())
-            print(f"  {name:<13} {split:<6} {figures}")
-    for name, value in trainer.run.baselines.items():
-        print(f"  baseline: {name}   {trainer.objective.score} {value:.4f}")
-    folder = trainer.run.folder
-    print(f"\nloss curve: {folder / 'loss.png'}\nuse it:     numpylm predict {_quoted(folder)} …")
-
-
-def _plain(found: dict) -> str:
-    """A prediction as a line for a reader."""
-    if "labels" in found:
-        return " ".join(f"{w}/{x}" for w, x in zip(found["words"], found["labels"], strict=True))
-    if "gaps" in found:
-        gaps = [", ".join(f"{w} {p:.2f}" for w, p in gap.items()) for gap in found["gaps"]]
-        return "\n".join(gaps)
-    if "label" in found:
-        return f"{found['label']}   {found['probability']:.3f}"
-    return str(found.get("text", found.get("answer", found.get("follows"))))
 
 
 def _started(arguments: argparse.Namespace) -> Trainer:
@@ -289,33 +264,3 @@ def _given(arguments: argparse.Namespace) -> dict:
     if given.get("corpus", "pydoc") not in BUILT_IN and Path(given["corpus"]).exists():
         given["corpus"] = str(Path(given["corpus"]).resolve())
     return given
-
-
-def _perplexity(loss: float) -> float:
-    """exp(loss), or infinity where that is too large for a float."""
-    return math.exp(loss) if loss < 700 else math.inf
-
-
-def _quoted(folder: Path) -> str:
-    return shlex.quote(str(folder))
-
-
-def _introduce(trainer: Trainer) -> None:
-    """Say what is about to be trained, and on what."""
-    c, data = trainer.config, trainer.objective.summary
-    print(
-        f"{trainer.run.folder}: {trainer.theta.size:,} parameters ({c.n_layers} layers, "
-        f"{c.n_heads} heads, d_model {c.d_model}, context {c.context}), "
-        f"vocabulary {trainer.objective.model.vocab_size:,}\n"
-        f"{c.objective} on {data['name']} ({c.tokenizer} tokens): "
-        + ", ".join(_counted(name, value) for name, value in data.items() if name not in NAMES),
-        flush=True,
-    )
-
-
-NAMES = ("name", "sha256")
-
-
-def _counted(name: str, value: float) -> str:
-    """``train_tokens 12,345`` or a share in per cent."""
-    return f"{value:.1%} {name}" if isinstance(value, float) else f"{value:,} {name}"

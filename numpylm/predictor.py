@@ -19,11 +19,13 @@ from typing import Any
 import numpy as np
 
 from numpylm.data.special import SpecialTokens
+from numpylm.data.vocabulary import Tokenizer
 from numpylm.data.words import split_text
 from numpylm.layers.linear import linear_forward
 from numpylm.layers.softmax import softmax_forward
 from numpylm.models.bert import bert_forward, masked_head_forward, pooler_forward
 from numpylm.models.heads import classifier_forward
+from numpylm.models.seq2seq import cross_attention_weights, decode_forward, encode_forward
 from numpylm.parameters import Array
 from numpylm.training.architecture import DENOISING, PAIRS
 from numpylm.training.heads import best_span, word_pieces
@@ -72,6 +74,30 @@ class Predictor:
             if self.objective == "answering":
                 return self._answer(second, text)
             return self._follows(text, second) if second else self._filled(text)
+
+    def attention(self, text: str, *, beam: int = 1) -> tuple[list[str], list[str], Array]:
+        """(source tokens, target tokens, weights (T, S)) of what an encoder-decoder writes.
+
+        Row t is where the decoder's last layer looked, averaged over its heads, when it wrote
+        target token t; both sequences end with ``</s>``. Raises ``ValueError`` for other models.
+        """
+        if self.objective not in (*PAIRS, *DENOISING):
+            raise ValueError(f"{self.run.folder} has no encoder-decoder attention to draw")
+        written = self.predict(text, beam=beam)["text"]
+        tokenizer = self.run.vocabulary.tokenizer
+        target_tokenizer = self.run.vocabulary.target or tokenizer
+        ends = SpecialTokens(target_tokenizer.vocab_size)
+        source = np.append(self._ids(text), self._special.end)
+        target = encode_known(target_tokenizer, written)
+        memory, _ = encode_forward(self.p, source[None], config=self.run.model)
+        shifted = np.append([ends.start], target)[None].astype(np.int64)
+        _, cache = decode_forward(self.p, memory, shifted, config=self.run.model)
+
+        def names(t: Tokenizer, ids: Array) -> list[str]:
+            return [t.decode(ids[i : i + 1]) for i in range(len(ids))] + ["</s>"]
+
+        weights = cross_attention_weights(cache)[-1, 0].mean(axis=0)
+        return names(tokenizer, source[:-1]), names(target_tokenizer, target), weights
 
     @property
     def _is_bert(self) -> bool:

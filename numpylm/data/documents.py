@@ -1,11 +1,11 @@
 """§3.3 step 1: a corpus as documents of sentences, for objectives that need to know where one ends.
 
-    pydoc        a docstring or a reference topic is a document
+    pydoc        a docstring of the standard library is a document
     WikiText     an article, from its heading ``= Title =`` to the next
     other text   what stands between blank lines; if there are none, a document is not known
 
 Words and punctuation are split and lower-cased (``data/words.py``). A sentence ends after ``.``,
-``!`` or ``?``, or with its paragraph.
+``!`` or ``?`` (``。``, ``！``, ``？``), or with its paragraph.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from numpylm.data.words import split_text
 
 Document = list[str]  # sentences: tokens with one blank between them
 HEADING = re.compile(r"^ = [^=].* = $", re.MULTILINE)
-SENTENCE = re.compile(r"\S.*?(?: [.!?](?= |$)|$)")
+SENTENCE = re.compile(r"\S.*?(?: [.!?。！？](?= |$)|$)")
 MARKUP = (("@-@", "-"), ("@,@", ","), ("@.@", "."))  # WikiText's marks inside numbers and words
 
 
@@ -84,14 +84,15 @@ def _split(text: str) -> list[Document]:
     if HEADING.search(text):
         blocks = HEADING.split(text)
         paragraphs = [[p for p in b.split("\n") if p.strip() and " = = " not in p] for b in blocks]
-        clean = [[_plain(p) for p in block] for block in paragraphs]
+        clean = [[" ".join(p.lower().split()) for p in block] for block in paragraphs]
     else:
         clean = [[split_text(p)] for p in re.split(r"\n\s*\n", text) if p.strip()]
-    documents = [[s for p in block for s in sentences(p)] for block in clean]
+    documents = [[_plain(s) for p in block for s in sentences(p)] for block in clean]
     return [d for d in documents if d]
 
 
-def _plain(paragraph: str) -> str:
+def _plain(sentence: str) -> str:
+    """Without WikiText's marks; only now, as the point of ``5 @.@ 5`` ends no sentence."""
     for mark, plain in MARKUP:
-        paragraph = paragraph.replace(mark, plain)
-    return " ".join(paragraph.lower().split())
+        sentence = sentence.replace(mark, plain)
+    return sentence

@@ -150,6 +150,13 @@ def decode_backward(p: Seq2Seq, dp: Seq2Seq, dlogits: Array, cache: tuple) -> Ar
     return dmemory
 
 
+def cross_attention_weights(cache: tuple) -> Array:
+    """Where the decoder looked: (n_layers, B, H, T, S), from the cache of ``decode_forward``."""
+    _, (layers, _), _ = cache
+    crosses = [c_cross for _, c_cross, _ in layers]
+    return np.stack([c_multi_head.attention.weights for _, _, c_multi_head, _ in crosses])
+
+
 def seq2seq_forward(
     p: Seq2Seq,
     source: Array,

@@ -23,10 +23,6 @@ class CausalLM(Objective):
         self.corpus = TokenizedCorpus.load(settings, vocabulary.tokenizer if vocabulary else None)
         tokenizer = self.corpus.tokenizer
         super().__init__(settings, vocabulary or Vocabulary(tokenizer), self.corpus.summary)
-        self.baselines = {}
-        if vocabulary is None:
-            train, valid = self.corpus.train, self.corpus.valid
-            self.baselines = ngram_losses(train, valid, tokenizer.vocab_size)
         if settings.batching == "bptt":
             self.batches: BPTTColumns | RandomWindows = BPTTColumns(
                 self.corpus.train, settings.batch_size, settings.context
@@ -40,6 +36,11 @@ class CausalLM(Objective):
         """ids and targets (B, T)."""
         ids, targets = self.batches.batch(step)
         return {"ids": ids, "targets": targets}
+
+    def baselines(self) -> dict[str, float]:
+        """The losses of the n-gram models on the validation text."""
+        size = self.vocabulary.tokenizer.vocab_size
+        return ngram_losses(self.corpus.train, self.corpus.valid, size)
 
     def held_out(self, split: str) -> list[Batch]:
         """All full windows of a text, side by side."""

@@ -38,7 +38,7 @@ class HeadTask(Objective):
     """What the three tasks have in common; each says what an example's text, label and row are."""
 
     functions: ClassVar[tuple] = (classification_forward, classification_backward)
-    counted, unit, score = "labels", "text", "accuracy"
+    counted = "labels"
 
     def __init__(self, settings: Any, vocabulary: Vocabulary | None) -> None:
         self.task = TASKS[settings.objective]
@@ -85,6 +85,10 @@ class HeadTask(Objective):
         """ids (B, T), mask (B, T), labels (B,) or (B, T)."""
         rows = self.rows["train"]
         return self.padded([rows[i] for i in self.buckets.batch(step)])
+
+    def baselines(self) -> dict[str, float]:
+        """The task's trivial solutions on the test part."""
+        return self.task.baselines(self.dataset)
 
     def held_out(self, split: str) -> list[Batch]:
         """All examples of a split in their order."""
@@ -164,8 +168,6 @@ class Classification(HeadTask):
 class Labelling(HeadTask):
     """A label for each word."""
 
-    unit = "word"
-
     def text(self, example: Tagged) -> str:
         return " ".join(example.words)
 
@@ -195,7 +197,7 @@ class Answering(HeadTask):
     """A span of the story."""
 
     functions: ClassVar[tuple] = (answering_forward, answering_backward)
-    counted, unit, score = "spans", "end of a span", "exact_match"
+    counted = "spans"
 
     def text(self, example: Question) -> str:
         return f"{example.question} {example.story}"

@@ -7,7 +7,7 @@ checkpoint and one way to resume. A batch is a function of (seed, step) alone.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
@@ -35,12 +35,9 @@ class Objective:
     settings: Any
     vocabulary: Vocabulary
     summary: dict[str, Any]  # what config.json says of the data; has "name" and "sha256"
-    baselines: dict[str, float] = field(default_factory=dict)
 
     functions: ClassVar[tuple[Callable[..., Any], Callable[..., Any]]]  # forward and backward
     counted: ClassVar[str] = "targets"  # the array of a batch whose entries the loss is a mean of
-    unit: ClassVar[str] = "token"  # nats per what
-    score: ClassVar[str] = "loss"  # what the baselines measure, a key of ``measure``
 
     @property
     def model(self) -> Any:
@@ -76,6 +73,10 @@ class Objective:
         Raises ``ValueError`` if there is no such text.
         """
         raise NotImplementedError
+
+    def baselines(self) -> dict[str, float]:
+        """Loss or main score of trivial solutions, measured when a run starts."""
+        return {}
 
     def count(self, batch: Batch) -> Any:
         """What the loss of a batch is divided by."""

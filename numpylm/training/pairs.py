@@ -103,10 +103,18 @@ class PairTask(Objective):
             "target_out": pad_rows([t[1:] for _, t in pairs], IGNORE),
         }
 
+    def baselines(self) -> dict[str, float]:
+        """The task's trivial solutions on the test part."""
+        return self.task.baselines(self.dataset)
+
     def held_out(self, split: str) -> list[Batch]:
         """All pairs, in batches by length."""
         pairs = sorted(self.encoded[split], key=lambda pair: len(pair[0]))
         return [self.padded(pairs[i : i + 64]) for i in range(0, len(pairs), 64)]
+
+    def writer(self, parallel: DataParallel) -> Writer:
+        """The model with its vocabulary."""
+        return Writer(parallel.p, self.model, self.vocabulary, parallel.run)
 
     def scores(self, parallel: DataParallel, split: str, *, beam: int = 1) -> dict[str, float]:
         """The task's own scores of what the model writes for every source of a split.
@@ -116,8 +124,7 @@ class PairTask(Objective):
         pairs: list[Pair] = getattr(self.dataset, split)
         if not pairs:
             raise ValueError(f"{self.summary['name']} has no {split} split")
-        writer = Writer(parallel.p, self.model, self.vocabulary, parallel.run)
-        found = writer.write([pair.source for pair in pairs], beam=beam)
+        found = self.writer(parallel).write([pair.source for pair in pairs], beam=beam)
         return self.task.score(found, [pair.target for pair in pairs])
 
 

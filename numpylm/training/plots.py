@@ -1,10 +1,12 @@
-"""§5.3 The loss curve of a run against the n-gram floors."""
+"""§5.3, §3.3 Pictures of a run: its loss against the n-gram floors; where a decoder looked."""
 
 from __future__ import annotations
 
 import io
+from pathlib import Path
 
 from numpylm.files import write_atomically
+from numpylm.parameters import Array
 from numpylm.training.run import Run
 
 
@@ -31,17 +33,46 @@ def plot_loss(run: Run) -> None:
             "s--", color=VERMILION, markersize=3, label="validation (all of it)",
         )  # fmt: skip
         right = max(m["step"] for m in run.metrics) or 1
-        for name, loss in run.baselines.items():
+        floors = run.baselines if run.config.objective == "causal" else {}  # others are scores
+        for name, loss in floors.items():
             ax.axhline(loss, color="0.55", linewidth=1.0, linestyle=":")
             label = f"{name} {loss:.2f}"
             ax.annotate(label, (right, loss), ha="right", va="bottom", color="0.35", fontsize=8)
         best = run.metrics[-1]
         ax.set_title(
-            f"{run.corpus['name']}, {run.config.tokenizer} tokens: validation loss "
-            f"{best['val_loss']:.3f} at step {best['step']}"
+            f"{run.config.objective} on {run.corpus['name']}, {run.config.tokenizer} tokens: "
+            f"validation loss {best['val_loss']:.3f} at step {best['step']}"
         )
-        ax.set(xlabel="step", ylabel=f"loss (nats per {run.config.tokenizer})")
+        ax.set(xlabel="step", ylabel=f"loss (nats per {unit_of(run)})")
         ax.legend(loc="upper right", bbox_to_anchor=(1.0, 0.95))
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=150)
     write_atomically(run.folder / "loss.png", buffer.getvalue())
+
+
+def plot_attention(path: Path, source: list[str], target: list[str], weights: Array) -> None:
+    """Write a picture of encoder-decoder attention, weights (T, S): a row for each target token."""
+    import matplotlib
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    from numpylm.plotting import attention_map, use_house_style
+
+    with matplotlib.rc_context():
+        use_house_style()
+        size = (1.5 + 0.32 * len(source), 1.5 + 0.3 * len(target))
+        figure = Figure(figsize=size)
+        FigureCanvasAgg(figure)
+        ax = figure.subplots()
+        attention_map(weights, target, source, ax)
+        ax.set(xlabel="source", ylabel="written")
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", dpi=150)
+    write_atomically(path, buffer.getvalue())
+
+
+def unit_of(run: Run) -> str:
+    """What a loss is the mean over."""
+    units = {"classification": "text", "labelling": "word", "answering": "end of a span",
+             "next-sentence": "pair", "bert": "masked token and pair"}  # fmt: skip
+    return units.get(run.config.objective, run.config.tokenizer)

@@ -44,8 +44,6 @@ FUNCTIONS: dict[str, tuple] = {
 class EncoderPretraining(Objective):
     """Documents of a corpus as windows or as pairs of segments."""
 
-    score = "masked_accuracy"
-
     def __init__(self, settings: Any, vocabulary: Vocabulary | None) -> None:
         documents = load_documents(settings.corpus)
         parts = {"train": documents.train, "valid": documents.valid, "test": documents.test}
@@ -67,17 +65,18 @@ class EncoderPretraining(Objective):
         self.windows = RandomWindows(
             streams["train"], settings.batch_size, settings.context - 2, settings.seed
         )
-        if settings.objective == "next-sentence":
-            self.score = "pair_accuracy"  # type: ignore[misc]
-            self.baselines = {"always the same answer": 0.5}
-        else:
-            held = self.held_out("valid")
-            width = max(b["ids"].shape[1] for b in held)
-            ids, targets = (
-                np.concatenate([_widened(b[name], width) for b in held])
-                for name in ("ids", "targets")
-            )
-            self.baselines = masked_baselines(streams["train"], ids, targets, IGNORE)
+
+    def baselines(self) -> dict[str, float]:
+        """Accuracy on the masked tokens of the validation text without reading it, or on pairs."""
+        if self.settings.objective == "next-sentence":
+            return {"always the same answer": 0.5}
+        held = self.held_out("valid")
+        width = max(batch["ids"].shape[1] for batch in held)
+        ids, targets = (
+            np.concatenate([_widened(batch[name], width) for batch in held])
+            for name in ("ids", "targets")
+        )
+        return masked_baselines(self.streams["train"], ids, targets, IGNORE)
 
     def batch(self, step: int) -> Batch:
         """ids (B, T); targets where tokens are masked; mask, segments and labels for pairs."""

@@ -69,7 +69,8 @@ class Trainer:
         start = open_run(config.pretrained) if config.pretrained else None
         known = None if start is None else replace(start.vocabulary, labels=())
         objective = load_objective(config, known)
-        run = Run(folder, config, objective.vocabulary, objective.summary, objective.baselines, [])
+        baselines = objective.baselines()
+        run = Run(folder, config, objective.vocabulary, objective.summary, baselines, [])
         theta, p = objective.init(config.seed)
         if start is not None and not random_start:
             copy_trunk(start, p)

@@ -1,0 +1,93 @@
+"""§3.3 What the commands say: before a run, after it, and for a prediction."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from pathlib import Path
+
+from numpylm.training.pairs import PairTask
+from numpylm.training.trainer import Trainer
+
+
+def introduce(trainer: Trainer) -> None:
+    """Say what is about to be trained, and on what."""
+    c, data = trainer.config, trainer.objective.summary
+    print(
+        f"{trainer.run.folder}: {trainer.theta.size:,} parameters ({c.n_layers} layers, "
+        f"{c.n_heads} heads, d_model {c.d_model}, context {c.context}), "
+        f"vocabulary {trainer.objective.model.vocab_size:,}\n"
+        f"{c.objective} on {data['name']} ({c.tokenizer} tokens): "
+        + ", ".join(_counted(name, value) for name, value in data.items() if name not in NAMES),
+        flush=True,
+    )
+
+
+def final_scores(trainer: Trainer) -> dict[str, dict[str, float]]:
+    """The scores of a trained model on validation and, if there is one, test examples."""
+    scores = {}
+    with trainer.parallel() as parallel:
+        for split in ("valid", "test"):
+            if not trainer.objective.held_out(split):
+                continue
+            scores[split] = trainer.objective.measure(parallel, split)
+            if isinstance(trainer.objective, PairTask):
+                scores[split] |= trainer.objective.scores(parallel, split)
+    return scores
+
+
+def print_scores(trainer: Trainer, results: dict[str, dict[str, dict[str, float]]]) -> None:
+    """A line for each model and split, and the baselines in the unit of the first score."""
+    splits = next(iter(results.values()))
+    scored = splits.get("test", splits["valid"])
+    main = next((name for name in scored if name != "loss"), "loss")
+    print(f"\n{trainer.config.objective}, {trainer.objective.summary['name']}:")
+    for name, splits in results.items():
+        for split, scores in splits.items():
+            figures = "   ".join(f"{n} {v:.4f}" for n, v in scores.items())
+            print(f"  {name:<13} {split:<6} {figures}")
+    for name, value in trainer.run.baselines.items():
+        print(f"  {name:<20} {main} {value:.4f}")
+    folder = trainer.run.folder
+    print(f"\nloss curve: {folder / 'loss.png'}\nuse it:     numpylm predict {quoted(folder)} …")
+
+
+def print_samples(trainer: Trainer, count: int = 3) -> None:
+    """What an encoder-decoder writes for the first validation examples, with the reference."""
+    if not isinstance(trainer.objective, PairTask):
+        return
+    pairs = trainer.objective.dataset.valid[:count]
+    with trainer.parallel() as parallel:
+        written = trainer.objective.writer(parallel).write([pair.source for pair in pairs])
+    for pair, text in zip(pairs, written, strict=True):
+        print(f"\nsource     {pair.source}\nwritten    {text}\nreference  {pair.target}")
+
+
+def plain(found: dict) -> str:
+    """A prediction as a line for a reader."""
+    if "labels" in found:
+        return " ".join(f"{w}/{x}" for w, x in zip(found["words"], found["labels"], strict=True))
+    if "gaps" in found:
+        gaps = [", ".join(f"{w} {p:.2f}" for w, p in gap.items()) for gap in found["gaps"]]
+        return "\n".join(gaps)
+    if "label" in found:
+        return f"{found['label']}   {found['probability']:.3f}"
+    return str(found.get("text", found.get("answer", found.get("follows"))))
+
+
+NAMES = ("name", "sha256")  # of a summary: no counts
+
+
+def _counted(name: str, value: float) -> str:
+    """``train_tokens 12,345`` or a share in per cent."""
+    return f"{value:.1%} {name}" if isinstance(value, float) else f"{value:,} {name}"
+
+
+def perplexity(loss: float) -> float:
+    """exp(loss), or infinity where that is too large for a float."""
+    return math.exp(loss) if loss < 700 else math.inf
+
+
+def quoted(folder: Path) -> str:
+    """A path as a shell takes it."""
+    return shlex.quote(str(folder))
