@@ -28,6 +28,12 @@ KINDS = {
     "encoder-decoder": (*DENOISING, *PAIRS),
 }
 
+# Tokens of the shortest context that holds something to learn beside the special tokens.
+SHORTEST = {
+    "masked": 3, "next-sentence": 5, "bert": 5, "spans": 4, "deletion": 3,
+    "classification": 3, "labelling": 3, "answering": 5, **dict.fromkeys(PAIRS, 2),
+}  # fmt: skip
+
 
 def kind_of(objective: str) -> str:
     """ "decoder-only", "encoder-only" or "encoder-decoder"."""

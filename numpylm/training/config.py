@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from numpylm.models.config import STACK_CHOICES, require_choice, require_positive, require_types
-from numpylm.training.architecture import HEADS, OBJECTIVES, model_of
+from numpylm.training.architecture import HEADS, OBJECTIVES, SHORTEST, model_of
 
 CHOICES = {
     "objective": OBJECTIVES,
@@ -87,6 +87,8 @@ class TrainConfig:
             "threads", "eval_every",
         )  # fmt: skip
         require_choice(self, CHOICES)
+        if self.context < (least := SHORTEST.get(self.objective, 1)):
+            raise ValueError(f"context is {self.context}; {self.objective} needs at least {least}")
         for name in ("lr", "decay_factor"):
             if getattr(self, name) <= 0:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be positive")

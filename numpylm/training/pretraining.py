@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from numpylm.baselines.neighbours import masked_baselines
-from numpylm.data.batches import RandomWindows, evaluation_windows
+from numpylm.data.batches import RandomWindows, evaluation_windows, require_window
 from numpylm.data.documents import Document, load_documents
 from numpylm.data.special import SpecialTokens, pad_rows
 from numpylm.data.vocabulary import Tokenizer, train_tokenizer
@@ -62,6 +62,14 @@ class EncoderPretraining(Objective):
         self.functions = FUNCTIONS[settings.objective]  # type: ignore[misc]
         self.special = SpecialTokens(vocabulary.tokenizer.vocab_size)
         self.streams = streams
+        require_window(streams["train"], settings.context, "training")
+        require_window(streams["valid"], settings.context, "validation")
+        for part in ("train", "valid"):
+            if settings.objective != "masked" and not has_pairs(self.encoded[part]):
+                raise ValueError(
+                    f"the {part} text of {documents.name} has no two documents, one of them with "
+                    "two sentences: there are no pairs to learn from"
+                )
         self.windows = RandomWindows(
             streams["train"], settings.batch_size, settings.context - 2, settings.seed
         )
@@ -94,6 +102,8 @@ class EncoderPretraining(Objective):
             windows, _ = evaluation_windows(self.streams[split], self.settings.context - 2)
             rows = self._framed(windows)
             return [self._masked(rows[i : i + 32], rng) for i in range(0, len(rows), 32)]
+        if not has_pairs(self.encoded[split]):
+            return []
         return [self._pairs(split, 50, rng) for _ in range(PAIRS_HELD_OUT // 50)]
 
     def count(self, batch: Batch) -> Any:
@@ -160,6 +170,11 @@ def encode_documents(tokenizer: Tokenizer, documents: list[Document]) -> list[li
     """Ids of each sentence of each document; a blank ends a sentence of characters."""
     blank = " " if tokenizer.kind != "word" else ""
     return [[tokenizer.encode(s + blank) for s in d] for d in documents]
+
+
+def has_pairs(documents: list[list[Array]]) -> bool:
+    """Whether there are a sentence with a next one, and another document."""
+    return len(documents) > 1 and any(len(d) > 1 for d in documents)
 
 
 def draw_pair(
