@@ -70,11 +70,12 @@ def finetune(arguments: argparse.Namespace) -> int:
         scratch = dataclasses.replace(config, freeze_trunk=False, freeze_layers=0)
         configs["from scratch"] = scratch
     name = arguments.name or arguments.task
-    results, trainer = {}, None
+    results, trainers = {}, []
     for which, chosen in configs.items():
         folder_name = name if which == "fine-tuned" else f"{name}-scratch"
         folder = _folder(arguments, folder_name, exact=bool(arguments.name))
         trainer = Trainer.start(folder, chosen, random_start=which == "from scratch")
+        trainers.append(trainer)
         if not arguments.json:
             print(f"\n{which}")
         if not _fitted(trainer, arguments.json):
@@ -82,9 +83,9 @@ def finetune(arguments: argparse.Namespace) -> int:
         results[which] = final_scores(trainer)
     if arguments.json:
         print(json.dumps({"run": arguments.run, "task": arguments.task, "scores": results,
-                          "baselines": trainer.run.baselines}))  # fmt: skip
+                          "baselines": trainers[0].run.baselines}))  # fmt: skip
     else:
-        print_scores(trainer, results)
+        print_scores(trainers[0], results)
     return 0
 
 
