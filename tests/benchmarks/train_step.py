@@ -18,8 +18,8 @@ import sys
 import time
 
 from numpylm.benchmark import TrainingStep
-from numpylm.training.presets import preset
 from numpylm.training.parallel import one_blas_thread
+from numpylm.training.presets import preset
 
 
 def torch_step(step: TrainingStep, threads: int):
@@ -34,7 +34,7 @@ def torch_step(step: TrainingStep, threads: int):
     c = step.config
     t = torch_parameters(step.p)
     optimizer = torch_adamw(t, c.lr, (c.beta1, c.beta2), c.weight_decay)
-    ids, targets = torch.tensor(step.ids), torch.tensor(step.targets)
+    ids, targets = (torch.tensor(step.batch[name]) for name in ("ids", "targets"))
 
     def run() -> float:
         loss = torch_loss(t, ids, targets, step.model)
