@@ -97,9 +97,13 @@ class Trainer:
         """Go on from the last checkpoint. Raises ``ValueError`` if the corpus is another now."""
         run = open_run(folder)
         checkpoint, theta, p = run.load_model()
-        objective = load_objective(run.config, run.vocabulary)
+        changed = f"corpus {run.config.corpus} has changed since {folder} was started"
+        try:
+            objective = load_objective(run.config, run.vocabulary)
+        except ValueError as error:  # what the run's vocabulary cannot encode was not there before
+            raise ValueError(f"{changed}, or cannot be read: {error}") from None
         if run.corpus.get("sha256") != objective.summary["sha256"]:
-            raise ValueError(f"corpus {run.config.corpus} has changed since {folder} was started")
+            raise ValueError(changed)
         trainer = cls(run, objective, theta, p)
         if set(checkpoint.progress) != set(trainer.progress):
             raise ValueError(f"{run.checkpoint} is damaged: its progress is not ours")
