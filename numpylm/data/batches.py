@@ -122,7 +122,8 @@ class LengthBuckets:
     def batch(self, step: int) -> list[int]:
         """The examples of a step."""
         number, place = divmod(step, self.batches_per_epoch)
-        return _bucketed_pass(self.lengths.tobytes(), self.batch_size, self.seed, number)[place]
+        lengths = np.asarray(self.lengths, np.int64).tobytes()
+        return _bucketed_pass(lengths, self.batch_size, self.seed, number)[place]
 
 
 @lru_cache(maxsize=2)

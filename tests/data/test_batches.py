@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numpylm.data.batches import BPTTColumns, RandomWindows, evaluation_windows
+from numpylm.data.batches import BPTTColumns, LengthBuckets, RandomWindows, evaluation_windows
 
 
 @given(st.integers(1, 7), st.integers(1, 9), st.integers(2, 120))
@@ -91,3 +91,39 @@ def test_too_short_streams_are_refused():
         RandomWindows(np.arange(6), 2, 6, 0)
     with pytest.raises(ValueError, match="3 training tokens cannot fill 2 columns"):
         BPTTColumns(np.arange(3), 2, 1)
+
+
+def a_pass(buckets, number=0):
+    n = buckets.batches_per_epoch
+    return [buckets.batch(step) for step in range(number * n, (number + 1) * n)]
+
+
+@given(st.integers(1, 300), st.integers(1, 7), st.integers(0, 9))
+def test_buckets_visit_each_example_once_a_pass(n, batch_size, seed):
+    buckets = LengthBuckets(np.arange(n) % 13, batch_size, seed)
+    for number in (0, 1, 5):
+        batches = a_pass(buckets, number)
+        assert sorted(i for batch in batches for i in batch) == list(range(n))
+        sizes = sorted((len(batch) for batch in batches), reverse=True)
+        assert sizes[:-1] == [batch_size] * (len(batches) - 1)
+
+
+def test_a_bucket_holds_similar_lengths(rng):
+    lengths = rng.integers(1, 100, 4000)
+    batches = a_pass(LengthBuckets(lengths, 8, 0))
+    spreads = [np.ptp(lengths[batch]) for batch in batches]
+    assert np.mean(spreads) < 3  # of 8 random ones it is 78: 400 in a pool share 99 lengths
+    assert max(spreads) < 12
+    means = [lengths[batch].mean() for batch in batches]
+    assert abs(np.corrcoef(means[:-1], means[1:])[0, 1]) < 0.15  # short and long ones in turn
+
+
+def test_buckets_are_a_function_of_seed_and_step(rng):
+    lengths = rng.integers(1, 50, 200)
+    first = a_pass(LengthBuckets(lengths, 4, 1))
+    again = LengthBuckets(lengths.copy(), 4, 1)
+    assert again.batch(60) != first[10]  # a step of the next pass, asked for before this one
+    assert [again.batch(step) for step in (10, 3)] == [first[10], first[3]]
+    assert a_pass(again, 1) != first
+    assert a_pass(LengthBuckets(lengths, 4, 2)) != first
+    assert a_pass(LengthBuckets(lengths.astype(np.int32), 4, 1)) == first
