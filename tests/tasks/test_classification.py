@@ -5,8 +5,8 @@ from collections import Counter
 import pytest
 
 from numpylm.data import pydoc
-from numpylm.tasks import classification
 from numpylm.data.words import split_text
+from numpylm.tasks import classification
 from numpylm.tasks.examples import Dataset, Labelled
 
 

@@ -5,8 +5,8 @@ import builtins
 import pytest
 
 from numpylm.data import pydoc
-from numpylm.tasks import summarisation
 from numpylm.data.words import split_text
+from numpylm.tasks import summarisation
 from numpylm.tasks.examples import Dataset, Pair
 
 
