@@ -79,13 +79,13 @@ def not_a_number(dy, cache):
 
 
 def no_mean_over_targets(dloss, cache):
-    return cross_entropy_backward(dloss, (*cache[:3], 1))
+    return cross_entropy_backward(dloss, (*cache[:3], 1, *cache[4:]))
 
 
 def ignored_targets_count(dloss, cache):
-    probabilities, predicted, wanted, _ = cache
+    probabilities, predicted, wanted, _, smoothing = cache
     return cross_entropy_backward(
-        dloss, (probabilities, predicted, wanted, probabilities[..., 0].size)
+        dloss, (probabilities, predicted, wanted, probabilities[..., 0].size, smoothing)
     )
 
 

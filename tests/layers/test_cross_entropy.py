@@ -113,3 +113,46 @@ def test_targets_outside_the_vocabulary_are_rejected(logits, targets, wrong, spa
 def test_shapes_must_match(logits, targets):
     with pytest.raises(ValueError, match=r"targets \(2, 3\) do not match logits \(2, 4, 5\)"):
         cross_entropy_forward(logits, targets[:, :3])
+
+
+@pytest.mark.parametrize("smoothing", [0.1, 0.9])
+def test_label_smoothing_is_the_formula_with_loops(logits, targets, smoothing):
+    targets[1, 2] = IGNORE
+    loss, cache = cross_entropy_forward(logits, targets, label_smoothing=smoothing)
+    total, dlogits = 0.0, np.zeros_like(logits)
+    for b, t in np.ndindex(2, 4):
+        if targets[b, t] == IGNORE:
+            continue
+        exps = [math.exp(score) for score in logits[b, t]]
+        for j in range(5):
+            wanted = (1 - smoothing) * (j == targets[b, t]) + smoothing / 5
+            total -= wanted * math.log(exps[j] / sum(exps))
+            dlogits[b, t, j] = 2.0 * (exps[j] / sum(exps) - wanted) / 7
+    assert loss == pytest.approx(total / 7, rel=1e-12)
+    np.testing.assert_allclose(cross_entropy_backward(2.0, cache), dlogits, rtol=1e-9, atol=1e-15)
+
+
+def test_no_smoothing_is_the_plain_loss_bit_for_bit(logits, targets):
+    logits = logits.astype(np.float32)
+    (plain, c_plain), (zero, c_zero) = (
+        cross_entropy_forward(logits, targets, **kwargs) for kwargs in ({}, {"label_smoothing": 0})
+    )
+    assert plain == zero
+    np.testing.assert_array_equal(
+        cross_entropy_backward(1.0, c_plain), cross_entropy_backward(1.0, c_zero)
+    )
+
+
+def test_a_smoothed_loss_has_a_floor_at_its_own_distribution():
+    """No model can be better than to give the smoothed distribution itself."""
+    wanted = np.full((1, 4), 0.2 / 4)
+    wanted[0, 2] += 0.8
+    loss, cache = cross_entropy_forward(np.log(wanted), np.array([2]), label_smoothing=0.2)
+    assert loss == pytest.approx(-(wanted * np.log(wanted)).sum(), rel=1e-12)
+    np.testing.assert_allclose(cross_entropy_backward(1.0, cache), 0.0, atol=1e-15)
+
+
+@pytest.mark.parametrize("smoothing", [-0.1, 1.0, 1.5, math.nan])
+def test_a_smoothing_that_is_no_share_is_rejected(logits, targets, smoothing):
+    with pytest.raises(ValueError, match=rf"label_smoothing {smoothing} is not in \[0, 1\)"):
+        cross_entropy_forward(logits, targets, label_smoothing=smoothing)
