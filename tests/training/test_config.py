@@ -22,7 +22,11 @@ def test_nanogpt_cpu_is_the_published_configuration():
 def test_wikitext2_is_the_textbooks_model():
     c = preset("wikitext2")
     assert (c.n_layers, c.n_heads, c.d_model, c.d_ff, c.dropout) == (2, 2, 200, 200, 0.2)
-    assert (c.batching, c.batch_size, c.context, c.tokenizer) == ("bptt", 128, 35, "word")
+    assert (c.batching, c.batch_size, c.context, c.tokenizer) == ("bptt", 20, 35, "word")
+    assert (c.norm, c.activation, c.positions, c.tied) == ("post", "relu", "sinusoidal", False)
+    assert (c.optimizer, c.lr, c.clip) == ("sgd", 5.0, 0.25)  # as PyTorch's word_language_model
+    assert (c.schedule, c.decay_factor, c.warmup) == ("plateau", 0.25, 0)
+    assert c.steps % c.eval_every == 0  # whole epochs
 
 
 @pytest.mark.parametrize("name", PRESETS)
@@ -49,6 +53,14 @@ def test_presets_survive_json(name):
         ({"optimizer": "lion"}, "optimizer is 'lion'"),
         ({"seed": -1}, "seed is -1"),
         ({"threads": 0}, "threads is 0"),
+        ({"objective": "prefix"}, "objective is 'prefix'; it must be one of causal, masked"),
+        ({"mask_rate": 0.0}, r"mask_rate 0.0 is not in \(0, 1\)"),
+        ({"label_smoothing": 1.0}, r"label_smoothing 1.0 is not in \[0, 1\)"),
+        ({"decay_factor": 0.0}, "decay_factor is 0.0; it must be positive"),
+        ({"freeze_layers": -1}, "freeze_layers is -1; it must not be negative"),
+        ({"freeze_layers": 3}, "freeze_layers 3 is above n_layers 2"),
+        ({"freeze_trunk": True}, "freeze_trunk: causal has no head of its own"),
+        ({"source_language": "de"}, "source_language and target_language go together"),
     ],
 )
 def test_what_cannot_work_is_named(change, message):

@@ -27,7 +27,15 @@ def batch(rng):
     ids, targets = rng.integers(0, 11, (2, 5, 7))
     targets[0] = -1  # a shard may have nothing to predict
     targets[3, 2:] = -1
-    return ids, targets
+    return {"ids": ids, "targets": targets}
+
+
+def count(batch):
+    return np.count_nonzero(batch["targets"] != -1)
+
+
+def rows(batch, part):
+    return {name: a[part] for name, a in batch.items()}
 
 
 class Silent(DataParallel):
@@ -36,12 +44,12 @@ class Silent(DataParallel):
     def __init__(self, theta, p, n_shards):
         super().__init__(
             lambda *a, rng=None, **k: causal_lm_forward(*a, **k), causal_lm_backward,
-            theta, p, n_shards, config=CONFIG,
+            theta, p, n_shards, count, config=CONFIG,
         )  # fmt: skip
 
 
-def serial(theta, p, ids, targets):
-    loss, cache = causal_lm_forward(p, ids, targets, config=CONFIG)
+def serial(theta, p, batch, **settings):
+    loss, cache = causal_lm_forward(p, **batch, config=CONFIG, **settings)
     grad = np.zeros_like(theta)
     causal_lm_backward(p, view(p, grad), 1.0, cache)
     return loss, grad
@@ -49,7 +57,7 @@ def serial(theta, p, ids, targets):
 
 @pytest.mark.parametrize("n_shards", [1, 2, 3, 5, 7])
 def test_shards_add_up_to_the_serial_gradient(model, batch, n_shards):
-    loss, grad = serial(*model, *batch)
+    loss, grad = serial(*model, batch)
     with Silent(*model, n_shards) as parallel:
         for _ in range(2):  # the second time in buffers that have been used
             got_loss, got = parallel.gradient([batch], [0])
@@ -59,9 +67,8 @@ def test_shards_add_up_to_the_serial_gradient(model, batch, n_shards):
 
 @pytest.mark.parametrize("n_shards", [1, 2])
 def test_micro_batches_add_up_to_one_large_batch(model, batch, n_shards):
-    ids, targets = batch
-    loss, grad = serial(*model, ids, targets)
-    micro_batches = [(ids[part], targets[part]) for part in (slice(0, 1), slice(1, 4), slice(4, 5))]
+    loss, grad = serial(*model, batch)
+    micro_batches = [rows(batch, part) for part in (slice(0, 1), slice(1, 4), slice(4, 5))]
     with Silent(*model, n_shards) as parallel:
         got_loss, got = parallel.gradient(micro_batches, [0])
     assert got_loss == pytest.approx(loss, rel=1e-12)
@@ -69,7 +76,7 @@ def test_micro_batches_add_up_to_one_large_batch(model, batch, n_shards):
 
 
 def test_a_seed_repeats_bit_for_bit_and_another_drops_other_units(model, batch):
-    with DataParallel(*PAIR, *model, 2, config=CONFIG) as parallel:
+    with DataParallel(*PAIR, *model, 2, count, config=CONFIG) as parallel:
         first, again, other = (
             parallel.gradient([batch], seed)[1].copy() for seed in ([1, 5], [1, 5], [1, 6])
         )
@@ -78,11 +85,13 @@ def test_a_seed_repeats_bit_for_bit_and_another_drops_other_units(model, batch):
 
 
 def test_evaluation_losses_know_no_dropout(model, batch):
-    halves = [(batch[0][:3], batch[1][:3]), (batch[0][3:], batch[1][3:])]
-    expected = [float(serial(*model, *half)[0]) for half in halves]
+    halves = [rows(batch, slice(3)), rows(batch, slice(3, None))]
+    expected = [float(serial(*model, half, normalizer=9)[0]) for half in halves]
     for n_shards in (1, 2):
-        with DataParallel(*PAIR, *model, n_shards, config=CONFIG) as parallel:
-            assert parallel.losses(halves) == pytest.approx(expected, rel=1e-12)
+        with DataParallel(*PAIR, *model, n_shards, count, config=CONFIG) as parallel:
+            assert parallel.losses(halves, 9) == pytest.approx(expected, rel=1e-12)
+    losses = parallel.losses([batch], count(batch))
+    assert losses == pytest.approx([float(serial(*model, batch)[0])], rel=1e-12)
 
 
 def test_shards_run_at_the_same_time(model, batch):
@@ -92,16 +101,31 @@ def test_shards_run_at_the_same_time(model, batch):
         both_are_here.wait()
         return causal_lm_forward(*arguments, **settings)
 
-    with DataParallel(forward, causal_lm_backward, *model, 2, config=CONFIG) as parallel:
+    with DataParallel(forward, causal_lm_backward, *model, 2, count, config=CONFIG) as parallel:
         parallel.gradient([batch], [0])
 
 
 def test_an_error_in_a_thread_reaches_the_caller(model, batch):
     with (
-        DataParallel(*PAIR, *model, 2, config=CONFIG) as parallel,
+        DataParallel(*PAIR, *model, 2, count, config=CONFIG) as parallel,
         pytest.raises(ValueError, match="token ids span"),
     ):
-        parallel.gradient([(batch[0] + 11, batch[1])], [0])
+        parallel.gradient([batch | {"ids": batch["ids"] + 11}], [0])
+
+
+def test_settings_of_training_are_not_those_of_evaluation(model, batch):
+    told = []
+
+    def forward(p, *, smoothing=None, normalizer, rng=None, **arguments):
+        told.append((smoothing, normalizer, rng is not None))
+        return causal_lm_forward(p, normalizer=normalizer, **arguments)
+
+    pair = (forward, causal_lm_backward)
+    training = {"smoothing": 0.1}
+    with DataParallel(*pair, *model, 1, count, training, config=CONFIG) as parallel:
+        parallel.gradient([batch], [0])
+        parallel.losses([batch], 3)
+    assert told == [(0.1, count(batch), True), (None, 3, False)]
 
 
 def test_blas_is_held_at_one_thread():

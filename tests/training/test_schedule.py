@@ -31,3 +31,25 @@ def test_constant_and_step():
 
 def test_warm_up_may_be_the_whole_run():
     assert learning_rate(5, TrainConfig(steps=5, warmup=5, lr=1e-3)) == pytest.approx(1e-3)
+
+
+def test_plateau_decays_after_each_evaluation_that_is_no_better_than_the_best():
+    c = TrainConfig(schedule="plateau", warmup=0, lr=8.0, decay_factor=0.25)
+    rates = {
+        (): 8.0,
+        (5.0,): 8.0,
+        (5.0, 4.0): 8.0,
+        (5.0, 4.0, 4.0): 2.0,  # as good is no better
+        (5.0, 4.0, 4.5): 2.0,
+        (5.0, 4.0, 4.5, 4.2): 0.5,  # better than the last one only
+        (5.0, 4.0, 4.5, 3.9): 2.0,  # better: stays where it is
+        (5.0, 4.0, 4.5, 3.9, 4.0, 4.1): 0.125,
+    }
+    for losses, rate in rates.items():
+        assert [learning_rate(t, c, list(losses)) for t in (0, 1000)] == [rate, rate]
+
+
+def test_plateau_warms_up_like_the_others():
+    c = TrainConfig(schedule="plateau", warmup=3, lr=8.0)
+    assert [learning_rate(t, c, [1.0, 2.0]) for t in range(3)] == [2.0, 4.0, 6.0]
+    assert learning_rate(3, c, [1.0, 2.0]) == 8.0 * c.decay_factor

@@ -52,8 +52,10 @@ def fit(folder, config):
         {"batching": "bptt", "optimizer": "sgd", "momentum": 0.9, "schedule": "step", "lr": 0.1},
         {"optimizer": "adam", "accumulate": 2, "tokenizer": "word", "tied": False, "threads": 1},
         {"norm": "post", "positions": "sinusoidal", "tokenizer": "byte", "schedule": "constant"},
+        {"positions": "alibi", "optimizer": "sgd", "schedule": "plateau", "warmup": 0, "lr": 3.0,
+         "decay_factor": 0.25, "eval_every": 2},
     ],
-)
+)  # fmt: skip
 def test_a_resumed_run_ends_with_the_same_bits(tmp_path, config, changes):
     config = dataclasses.replace(config, **changes)
     whole = fit(tmp_path / "whole", config)
@@ -98,10 +100,12 @@ def test_the_run_folder_holds_what_the_design_says(tmp_path, config):
         "tokens_per_second",
     }  # fmt: skip
     assert run.metrics[-1]["tokens"] == 12 * 4 * 8
-    assert run.metrics[-1]["val_loss"] == trainer.evaluate("valid")
-    assert run.metrics[0]["val_loss"] == pytest.approx(np.log(run.tokenizer.vocab_size), rel=0.05)
+    assert trainer.evaluate("valid") == {"loss": run.metrics[-1]["val_loss"]}
+    assert run.metrics[0]["val_loss"] == pytest.approx(
+        np.log(trainer.objective.model.vocab_size), rel=0.05
+    )
     assert run.metrics[-1]["val_loss"] < run.metrics[0]["val_loss"]
-    assert run.corpus["sha256"] == trainer.corpus.summary["sha256"]
+    assert run.corpus["sha256"] == trainer.objective.summary["sha256"]
     assert set(run.baselines) == {"unigram", "bigram", "trigram"}
     assert sorted(os.listdir(tmp_path / "run")) == [
         "checkpoint.safetensors", "config.json", "metrics.jsonl", "tokenizer.json",
@@ -213,6 +217,12 @@ def test_training_works_outside_the_main_thread(tmp_path, config):
         ("config.json", "{", "not valid JSON"),
         ("config.json", "[]", "is damaged"),
         ("config.json", '{"settings": {}, "corpus": [], "baselines": {}}', "is damaged"),
+        ("config.json", '{"settings": {}, "corpus": {}, "baselines": {}}', "is damaged: settings"),
+        (
+            "config.json",
+            '{"settings": {}, "corpus": {}, "baselines": {}, "labels": [1]}',
+            "is damaged: settings",
+        ),
         ("metrics.jsonl", "[1]\n", "does not hold an evaluation"),
         ("metrics.jsonl", '{"step": "4"}\n', "does not hold an evaluation"),
         ("config.json", None, "not a run folder"),
@@ -267,6 +277,26 @@ def train_by_hand(config, corpus, steps):
     return theta, measured
 
 
+def test_on_a_plateau_the_learning_rate_falls(tmp_path, config):
+    """SGD at a rate that is too high: the validation loss gets worse, then the rate is quartered.
+
+    The line of an evaluation names the rate of the step before it.
+    """
+    config = dataclasses.replace(
+        config, optimizer="sgd", schedule="plateau", lr=3.0, decay_factor=0.25, warmup=0,
+        clip=1.0, eval_every=2, steps=20,
+    )  # fmt: skip
+    trainer = fit(tmp_path / "run", config)
+    losses = [m["val_loss"] for m in trainer.run.metrics]
+    rate, rates = 3.0, [3.0]
+    for i in range(1, len(losses)):
+        rates.append(rate)
+        if losses[i] >= min(losses[:i]):
+            rate *= 0.25
+    assert [m["learning_rate"] for m in trainer.run.metrics] == rates
+    assert set(rates) == {3.0, 0.75, 0.1875}  # in 10 evaluations: not after every one
+
+
 @pytest.mark.parametrize(
     "changes",
     [
@@ -281,7 +311,7 @@ def test_the_trainer_is_the_textbooks_loop(tmp_path, config, changes):
     changes = {"dropout": 0.0, "bias": False, "steps": 6, "eval_every": 3, **changes}
     config = dataclasses.replace(config, **changes)
     trainer = fit(tmp_path / "run", config)
-    theta, measured = train_by_hand(config, trainer.corpus, 6)
+    theta, measured = train_by_hand(config, trainer.objective.corpus, 6)
     np.testing.assert_allclose(trainer.theta, theta, rtol=2e-3, atol=2e-5)
     for line, (first, last) in zip(trainer.run.metrics[1:], ((0, 2), (3, 5)), strict=True):
         losses = [loss for loss, _, _ in measured[first : last + 1]]
@@ -293,7 +323,8 @@ def test_the_trainer_is_the_textbooks_loop(tmp_path, config, changes):
 
 def test_baselines_are_measured_on_the_validation_text(tmp_path, config):
     trainer = Trainer.start(tmp_path / "run", config)
-    corpus, size = trainer.corpus, trainer.corpus.tokenizer.vocab_size
+    corpus = trainer.objective.corpus
+    size = corpus.tokenizer.vocab_size
     for name, order in (("unigram", 1), ("trigram", 3)):
         expected = train_ngram(corpus.train, order, size).loss(corpus.valid)
         assert trainer.run.baselines[name] == expected
@@ -302,7 +333,9 @@ def test_baselines_are_measured_on_the_validation_text(tmp_path, config):
 def test_rare_words_are_unknown(tmp_path, config):
     (tmp_path / "text.txt").write_text("the quick brown fox jumps\n" * 40 + "zebra\n")
     config = dataclasses.replace(config, tokenizer="word", min_count=2)
-    assert "zebra" not in Trainer.start(tmp_path / "run", config).corpus.tokenizer.words
+    trainer = Trainer.start(tmp_path / "run", config)
+    assert "zebra" not in trainer.objective.corpus.tokenizer.words
+    assert trainer.run.vocabulary.tokenizer is trainer.objective.corpus.tokenizer
 
 
 def test_training_holds_blas_at_one_thread(tmp_path, config):
