@@ -171,10 +171,8 @@ def _first_layer(model: Any) -> Any:
 
 
 def _bert(rng: np.random.Generator) -> Any:
-    config = bert.BERTConfig(
-        vocab_size=V, context=CONTEXT, n_layers=1, n_heads=HEADS, d_model=D, d_ff=F
-    )
-    return bert.bert_init(1, config)[1]
+    sizes = {"n_heads": HEADS, "d_model": D, "d_ff": F}
+    return bert.bert_init(1, bert.BERTConfig(vocab_size=V, context=CONTEXT, n_layers=1, **sizes))[1]
 
 
 def _norm(rng: np.random.Generator, *, bias: bool = True) -> Any:
@@ -274,8 +272,7 @@ PAIRS: list[Pair] = [
     _seq2seq_row("seq2seq shared", seq2seq, _source, _ids, source_mask=_padding(S)),
     _seq2seq_row("seq2seq separate, untied, post-norm", seq2seq, _source, _ids,
                  source_mask=_padding(S), target_vocab_size=13, **OTHER),
-    _seq2seq_row("denoising shared", denoising, _source, _ids, _targets,
-                 source_mask=_padding(S)),
+    _seq2seq_row("denoising shared", denoising, _source, _ids, _targets, source_mask=_padding(S)),
     _seq2seq_row("denoising separate, tied, learned", denoising, _source, _ids, _targets,
                  source_mask=_padding(S), target_vocab_size=13, positions="learned",
                  label_smoothing=0.1),

@@ -19,7 +19,8 @@ TOOLS = {"plotting.py", "exercises.py", "__main__.py"}
 ORDER = (
     "files", "parameters", "gradcheck", "layers", "models", "objectives", "audit", "catalogue",
     "data", "baselines", "tasks", "generation", "plotting", "exercises", "scaling.counting",
-    "training", "language_model", "benchmark", "commands", "cli", "__main__",
+    "training", "language_model", "predictor", "benchmark", "reports",
+    "commands", "cli", "__main__",
 )  # fmt: skip
 
 
