@@ -67,6 +67,10 @@ class Denoising(Objective):
             else:
                 source, target = delete_tokens(row, rng, rate=rate)
             pairs.append((np.append(source, special.end), np.append(target, special.end)))
+        longest = max(len(side) for pair in pairs for side in pair)
+        if longest > self.settings.context:
+            raise ValueError(f"mask_rate {rate} is too high: a target of {longest} tokens does not "
+                             f"fit the context of {self.settings.context}")  # fmt: skip
         source = pad_rows([s for s, _ in pairs], special.pad)
         starts = [np.concatenate([[special.start], t[:-1]]) for _, t in pairs]
         return {

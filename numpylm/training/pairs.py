@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -140,8 +141,11 @@ class Writer:
     def write(self, sources: list[str], *, beam: int = 1, alpha: float = 0.6) -> list[str]:
         """What the model writes for each source: greedy, or with a beam.
 
-        A source that is longer than the context gives an empty text.
+        A source that is longer than the context gives an empty text. Sources of one length go
+        together, so that no answer depends on the others. Raises ``ValueError`` for a beam below 1.
         """
+        if beam < 1:
+            raise ValueError(f"beam is {beam}; it must be at least 1")
         tokenizer = self.vocabulary.tokenizer
         target = self.vocabulary.target or tokenizer
         special, limit = SpecialTokens(tokenizer.vocab_size), self.model.context
@@ -149,14 +153,17 @@ class Writer:
         encoded = [np.append(encode_known(tokenizer, text), special.end) for text in sources]
         fitting = [i for i, ids in enumerate(encoded) if len(ids) <= limit]
         fitting.sort(key=lambda i: len(encoded[i]))
-        groups = [fitting[i : i + 16] for i in range(0, len(fitting), 16)]
+        groups: list[list[int]] = []
+        for _, same in groupby(fitting, key=lambda i: len(encoded[i])):
+            numbers = list(same)
+            groups += [numbers[i : i + 16] for i in range(0, len(numbers), 16)]
         search = partial(beam_search, beam=beam) if beam > 1 else greedy_search
 
         def answers(group: list[int]) -> list[str]:
-            source = pad_rows([encoded[i] for i in group], special.pad)
+            source = np.stack([encoded[i] for i in group])
             found = search(
                 self.p, source, config=self.model, start=ends.start, end=ends.end, alpha=alpha,
-                max_tokens=min(limit, 2 * source.shape[1] + 10), source_mask=source != special.pad,
+                max_tokens=min(limit, 2 * source.shape[1] + 10),
             )  # fmt: skip
             return [decode_ordinary(target, h.ids) for h in found]
 
