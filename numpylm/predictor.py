@@ -158,9 +158,8 @@ class Predictor:
         logits, _ = classifier_forward(
             self.p, batch["ids"], batch["segments"], config=self.run.model
         )
-        first, last = best_span(logits[0], len(a) + 2, len(b))
-        ends = np.cumsum([len(piece) for piece in pieces])
-        start, stop = np.searchsorted(ends, [first, last], side="right").tolist()
+        word_of = np.repeat(np.arange(len(pieces)), [len(piece) for piece in pieces])
+        start, stop = best_span(logits[0], len(a) + 2, word_of)
         return {"answer": " ".join(words[start : stop + 1]), "start": start, "end": stop + 1}
 
     def _follows(self, first: str, second: str) -> Prediction:

@@ -221,6 +221,8 @@ class Answering(HeadTask):
             "ids": np.concatenate([question, story]),  # for its length
             "question": question,
             "story": story,
+            "word_of": np.repeat(np.arange(len(pieces)), [len(piece) for piece in pieces]),
+            "words": np.array(example.story.split()),
             "spans": spans + offset,
             "labels": np.zeros(()),
         }
@@ -232,16 +234,12 @@ class Answering(HeadTask):
         return batch | {"story": story, "spans": np.array([row["spans"] for row in rows])}
 
     def answer(self, row: dict[str, Array], logits: Array, batch: Batch) -> str:
-        first, last = best_span(logits, len(row["question"]) + 2, len(row["story"]))
-        return self._words(row, first, last)
+        first, last = best_span(logits, len(row["question"]) + 2, row["word_of"])
+        return " ".join(row["words"][first : last + 1])
 
     def reference(self, row: dict[str, Array]) -> str:
-        first, last = row["spans"] - (len(row["question"]) + 2)
-        return self._words(row, int(first), int(last))
-
-    def _words(self, row: dict[str, Array], first: int, last: int) -> str:
-        ids = row["story"][first : last + 1]
-        return self.vocabulary.tokenizer.decode(ids).strip()
+        first, last = row["word_of"][row["spans"] - (len(row["question"]) + 2)]
+        return " ".join(row["words"][first : last + 1])
 
 
 HEAD_TASKS = {
@@ -251,16 +249,18 @@ HEAD_TASKS = {
 }
 
 
-def best_span(logits: Array, offset: int, length: int) -> tuple[int, int]:
-    """The most probable first ≤ last of a story at [offset, offset + length); logits (T, 2).
+def best_span(logits: Array, offset: int, word_of: Array) -> tuple[int, int]:
+    """The words that hold the most probable first ≤ last token of a story; logits (T, 2).
 
-    An answer has at most 10 tokens. Places are counted from the story's first token.
+    The story stands at [offset, offset + n), and ``word_of`` (n,) says which word each of its
+    tokens belongs to. An answer has at most 10 words.
     """
-    start, end = logits[offset : offset + length].T.astype(np.float64)
-    both = start[:, None] + end
-    ordered = np.tri(length, k=9, dtype=bool) & np.tri(length, dtype=bool).T
-    first, last = np.unravel_index(int(np.where(ordered, both, -np.inf).argmax()), both.shape)
-    return int(first), int(last)
+    start, end = logits[offset : offset + len(word_of)].T.astype(np.float64)
+    words = word_of - word_of[:, None]  # how many words after that of the first token
+    ordered = np.tri(len(word_of), dtype=bool).T & (words < 10)
+    both = np.where(ordered, start[:, None] + end, -np.inf)
+    first, last = np.unravel_index(int(both.argmax()), both.shape)
+    return int(word_of[first]), int(word_of[last])
 
 
 def word_pieces(tokenizer: Any, words: tuple[str, ...]) -> list[Array]:
