@@ -171,7 +171,7 @@ def _first_layer(model: Any) -> Any:
 
 
 def _bert(rng: np.random.Generator) -> Any:
-    sizes = {"n_heads": HEADS, "d_model": D, "d_ff": F}
+    sizes: dict[str, Any] = {"n_heads": HEADS, "d_model": D, "d_ff": F}
     return bert.bert_init(1, bert.BERTConfig(vocab_size=V, context=CONTEXT, n_layers=1, **sizes))[1]
 
 
