@@ -30,6 +30,9 @@ class Denoising(Objective):
     counted = "target_out"
 
     def __init__(self, settings: Any, vocabulary: Vocabulary | None) -> None:
+        if vocabulary is not None and vocabulary.target is not None:
+            raise ValueError(f"{settings.objective} has one vocabulary for both sides: it cannot "
+                             "start from a run with separate vocabularies")  # fmt: skip
         self.corpus = TokenizedCorpus.load(settings, vocabulary.tokenizer if vocabulary else None)
         super().__init__(
             settings, vocabulary or Vocabulary(self.corpus.tokenizer), self.corpus.summary

@@ -35,6 +35,15 @@ def inherited(start: Run, objective: str) -> dict[str, Any]:
     return {name: getattr(start.config, name) for name in INHERITED}
 
 
+def require_fitting(start: Run, config: TrainConfig) -> None:
+    """Raise ``ValueError`` if a run with these settings cannot start from another."""
+    for name, value in inherited(start, config.objective).items():
+        if getattr(config, name) != value:
+            raise ValueError(
+                f"{start.folder} does not fit: its {name} is {value}, not {getattr(config, name)}"
+            )
+
+
 def copy_trunk(start: Run, p: Any) -> None:
     """Copy the arrays of the pre-trained trunk into a new model.
 

@@ -32,7 +32,7 @@ from numpylm.training.parallel import (
     keep_freed_pages,
     one_blas_thread,
 )
-from numpylm.training.pretrained import copy_trunk, frozen
+from numpylm.training.pretrained import copy_trunk, frozen, require_fitting
 from numpylm.training.run import STARTED, Run, open_run, require_free
 from numpylm.training.schedule import learning_rate
 
@@ -67,7 +67,10 @@ class Trainer:
         """
         require_free(folder)
         start = open_run(config.pretrained) if config.pretrained else None
-        known = None if start is None else replace(start.vocabulary, labels=())
+        known = None
+        if start is not None:
+            require_fitting(start, config)
+            known = replace(start.vocabulary, labels=())
         objective = load_objective(config, known)
         baselines = objective.baselines()
         run = Run(folder, config, objective.vocabulary, objective.summary, baselines, [])
