@@ -58,6 +58,9 @@ class Predictor:
         """
         if not text.strip():
             raise ValueError("there is no text to predict for")
+        if beam < 1:
+            raise ValueError(f"beam is {beam}; it must be at least 1")
+        second = second.strip()
         wants = self.objective in ("answering", "next-sentence") or (second and self._is_bert)
         if bool(second) != bool(wants):
             raise ValueError(
@@ -88,7 +91,7 @@ class Predictor:
         target_tokenizer = self.run.vocabulary.target or tokenizer
         ends = SpecialTokens(target_tokenizer.vocab_size)
         source = np.append(self._ids(text), self._special.end)
-        target = encode_known(target_tokenizer, written)
+        target = encode_known(target_tokenizer, written)[: self.run.config.context - 1]
         memory, _ = encode_forward(self.p, source[None], config=self.run.model)
         shifted = np.append([ends.start], target)[None].astype(np.int64)
         _, cache = decode_forward(self.p, memory, shifted, config=self.run.model)
@@ -114,7 +117,19 @@ class Predictor:
         return split_text(text, lower=self.objective != "labelling")
 
     def _ids(self, text: str) -> Array:
-        return encode_known(self.run.vocabulary.tokenizer, self._split(text))
+        tokenizer = self.run.vocabulary.tokenizer
+        ids = encode_known(tokenizer, self._split(text))
+        if not tokenizer.decode(ids).strip():
+            raise ValueError(f"the vocabulary of {self.run.folder} knows none of {text!r:.80}")
+        return ids
+
+    def _beside_a_gap(self, part: str) -> Array:
+        """Ids of what stands between two gaps; of characters with the blanks at its ends."""
+        tokenizer, split = self.run.vocabulary.tokenizer, self._split(part)
+        if tokenizer.kind != "word":
+            before, after = part[:1].isspace(), part[-1:].isspace() and bool(split)
+            split = " " * before + split + " " * after
+        return encode_known(tokenizer, split)
 
     def _framed(self, *parts: Array) -> Array:
         """[CLS] … [SEP] as one row; raises ``ValueError`` if it exceeds the context."""
@@ -177,17 +192,21 @@ class Predictor:
             raise ValueError(f"{self.run.folder} fills gaps: write [MASK] where one is")
         rows: list[Array] = []
         for i, part in enumerate(parts):
-            rows += [np.array([self._special.mask])] * bool(i) + [self._ids(part)]
+            rows += [np.array([self._special.mask])] * bool(i) + [self._beside_a_gap(part)]
         ids = self._framed(*rows)
         h, _ = bert_forward(self.p, ids, config=self.run.model)
         logits, _ = masked_head_forward(self.p, h[ids == self._special.mask])
         probabilities, _ = softmax_forward(logits[:, : self._special.size].astype(np.float64))
-        decode = self.run.vocabulary.tokenizer.decode
         gaps = []
         for row in probabilities:
             best = np.argsort(-row, kind="stable")[:5].tolist()
-            gaps.append({decode(np.array([i])): float(row[i]) for i in best})
+            gaps.append({self._name(i): float(row[i]) for i in best})
         return {"gaps": gaps}
+
+    def _name(self, token: int) -> str:
+        """A token as a text; a byte that is a part of a character by its number."""
+        text = self.run.vocabulary.tokenizer.decode(np.array([token]))
+        return text if text != "\N{REPLACEMENT CHARACTER}" else f"<0x{token:02x}>"
 
 
 def load_predictor(folder: str | Path) -> Predictor:
