@@ -157,6 +157,7 @@ class Predictor:
         return {"label": labels[best], "probability": float(probabilities[best])}
 
     def _labels(self, text: str) -> Prediction:
+        self._ids(text)  # raises if the vocabulary knows nothing of it
         words = tuple(self._split(text).split())
         pieces = word_pieces(self.run.vocabulary.tokenizer, words)
         logits, _ = classifier_forward(self.p, self._framed(*pieces), config=self.run.model)
@@ -165,6 +166,7 @@ class Predictor:
         return {"words": list(words), "labels": labels}
 
     def _answer(self, question: str, story: str) -> Prediction:
+        self._ids(story)  # raises if the vocabulary knows nothing of it
         words = self._split(story).split()
         pieces = word_pieces(self.run.vocabulary.tokenizer, tuple(words))
         a, b = self._ids(question), np.concatenate(pieces)

@@ -225,7 +225,9 @@ def test_unknown_words_and_characters(trained, name, text):
             assert any(w in str(error) for w in ("[MASK]", "knows none of")), error  # noqa: PT017
 
 
-@pytest.mark.parametrize("name", ["classification", "translation", "next-sentence", "answering"])
+@pytest.mark.parametrize(
+    "name", ["classification", "labelling", "translation", "next-sentence", "answering"]
+)
 def test_a_text_of_unknown_characters_is_no_text(trained, name):
     """Of a text that the vocabulary does not know at all nothing would be left to read."""
     found = load_predictor(trained(name, "char"))
