@@ -18,6 +18,27 @@ from typing import Any
 import numpy as np
 
 from numpylm.audit import Example, Pair
+from numpylm.examples import (
+    CONTEXT,
+    HEADS,
+    B,
+    D,
+    F,
+    S,
+    T,
+    V,
+    answer_spans,
+    frozen_dropout,
+    padding,
+    pair_labels,
+    segment_ids,
+    source_ids,
+    story_places,
+    targets,
+    token_ids,
+    token_labels,
+    visible_pairs,
+)
 from numpylm.layers import (
     activations,
     attention,
@@ -35,10 +56,7 @@ from numpylm.layers import (
 )
 from numpylm.models import bert, decoder, encoder, gpt, heads, layer, seq2seq, stack
 from numpylm.objectives import causal, denoising, finetuning, masked, next_sentence
-from numpylm.parameters import Array, pack
-
-B, T, S, D, F, V = 3, 5, 7, 8, 10, 11  # batch, queries, keys, d_model, d_ff, vocabulary
-HEADS, CONTEXT = 2, 9  # d_head is 4: no two sizes are equal
+from numpylm.parameters import pack
 
 
 def _row(name: str, module: Any, tree: Any, *inputs: Any, **settings: Any) -> Pair:
@@ -61,62 +79,9 @@ def _row(name: str, module: Any, tree: Any, *inputs: Any, **settings: Any) -> Pa
     return Pair(name, module.__doc__.split()[0], forward, backward, example)
 
 
-def _ids(rng: np.random.Generator) -> Array:
-    return rng.integers(0, V - 3, (B, T))  # 15 ids of 8 words: some repeat, three are absent
-
-
-def _source(rng: np.random.Generator) -> Array:
-    return rng.integers(0, V - 3, (B, S))
-
-
-def _segments(rng: np.random.Generator) -> Array:
-    return rng.integers(0, 2, (B, T))
-
-
-def _labels(rng: np.random.Generator) -> Array:
-    return np.array([1, 0, 1])
-
-
-def _token_labels(rng: np.random.Generator) -> Array:
-    labels = rng.integers(0, 2, (B, T))
-    labels[0, -2:] = labels[:, 0] = cross_entropy.IGNORE
-    return labels
-
-
-def _spans(rng: np.random.Generator) -> Array:
-    return np.array([[2, 3], [1, 1], [1, 2]])
-
-
-def _story(rng: np.random.Generator) -> Array:
-    return _padding(T) & (np.arange(T) > 0)
-
-
-def _targets(rng: np.random.Generator) -> Array:
-    targets = rng.integers(0, V, (B, T))
-    targets[0, -2:] = targets[2, 0] = cross_entropy.IGNORE
-    return targets
-
-
-def _padding(length: int) -> Array:
-    """(B, length), False at the end of sequences that are shorter than the first."""
-    return np.arange(length) < length - np.arange(B)[:, None]
-
-
-def _pairs(blind: bool = False) -> Array:
-    """(B, T, S), a random pattern; ``blind`` hides every key from one query."""
-    mask = np.random.default_rng(3).random((B, T, S)) < 0.6
-    mask[..., 0] = True
-    mask[1, 2] = not blind
-    return mask
-
-
-def _dropout(name: str = "dropout") -> dict[str, Any]:
-    return {name: 0.3, "rng": np.random.default_rng(2)}
-
-
 def _residual_row(norm: str) -> Pair:
     """A residual connection around a sublayer that has no parameters of its own."""
-    pair = _row(f"residual {norm}-norm", residual, _norm, X, norm=norm, **_dropout(),
+    pair = _row(f"residual {norm}-norm", residual, _norm, X, norm=norm, **frozen_dropout(),
                 sublayer=activations.gelu_forward)  # fmt: skip
     backward = partial(pair.backward, sublayer_backward=activations.gelu_backward)
     return replace(pair, backward=backward)
@@ -141,15 +106,15 @@ def _model_row(
 
 
 def _gpt_row(name: str, module: Any, part: Callable, *inputs: Any, **choices: Any) -> Pair:
-    return _model_row(name, module, gpt.gpt_init, part, *inputs, mask=_padding(T), **choices)
+    return _model_row(name, module, gpt.gpt_init, part, *inputs, mask=padding(T), **choices)
 
 
 def _bert_row(name: str, module: Any, *inputs: Any, **choices: Any) -> Pair:
-    return _model_row(name, module, bert.bert_init, _whole, *inputs, mask=_padding(T), **choices)
+    return _model_row(name, module, bert.bert_init, _whole, *inputs, mask=padding(T), **choices)
 
 
 def _head_row(name: str, module: Any, *inputs: Any, pooled: bool, **choices: Any) -> Pair:
-    return _model_row(name, module, heads.classifier_init, _whole, *inputs, mask=_padding(T),
+    return _model_row(name, module, heads.classifier_init, _whole, *inputs, mask=padding(T),
                       n_labels=2, pooled=pooled, **choices)  # fmt: skip
 
 
@@ -200,12 +165,12 @@ BARE = {"bias": False, "positions": "none"}
 PAIRS: list[Pair] = [
     _row("linear", linear, LINEAR, X),
     _row("linear no bias", linear, partial(LINEAR, bias=False), X),
-    _row("embedding", embedding, TABLE, _ids),
+    _row("embedding", embedding, TABLE, token_ids),
     _row("unembedding", embedding, TABLE, X),
     _row("sinusoidal_positions", positional, None, X),
     _row("sinusoidal_positions odd d_model", positional, None, (B, T, 9)),
     _row("learned_positions", positional, POSITIONS, X),
-    _row("dropout", dropout, None, X, **_dropout("rate")),
+    _row("dropout", dropout, None, X, **frozen_dropout("rate")),
     _row("layer_norm", layer_norm, _norm, X),
     _row("layer_norm no beta", layer_norm, partial(_norm, bias=False), X),
     _row("relu", activations, None, X),
@@ -218,63 +183,65 @@ PAIRS: list[Pair] = [
     _row("softmax", softmax, None, (B, T, S)),
     _row("attention", attention, None, Q, K, VALUES),
     _row("attention causal", attention, None, Q, K, VALUES, causal=True),
-    _row("attention padding", attention, None, Q, K, VALUES, mask=_padding(S)[:, None]),
+    _row("attention padding", attention, None, Q, K, VALUES, mask=padding(S)[:, None]),
     _row("attention causal + mask + dropout", attention, None, Q, K, VALUES,
-         causal=True, mask=_pairs(), **_dropout()),
+         causal=True, mask=visible_pairs(), **frozen_dropout()),
     _row("attention bias", attention, None, Q, K, VALUES,
          bias=np.linspace(-2, 1, T * S).reshape(T, S)),
-    _row("attention blind query", attention, None, Q, K, VALUES, mask=_pairs(blind=True)),
+    _row("attention blind query", attention, None, Q, K, VALUES, mask=visible_pairs(blind=True)),
     _row("multi_head causal + padding + dropout", multi_head, ATTEND, X,
-         n_heads=HEADS, causal=True, mask=_padding(T), **_dropout()),
-    _row("multi_head cross + mask", multi_head, ATTEND, X, Y, n_heads=HEADS, mask=_pairs()),
-    _row("cross_entropy ignored targets", cross_entropy, None, LOGITS, _targets),
-    _row("cross_entropy smoothed", cross_entropy, None, LOGITS, _targets, label_smoothing=0.2),
-    _row("cross_entropy normalizer", cross_entropy, None, LOGITS, _targets, normalizer=40.0),
-    _row("input_embedding learned", input_embedding, partial(INPUT, positions="learned"), _ids,
-         positions="learned", **_dropout()),
+         n_heads=HEADS, causal=True, mask=padding(T), **frozen_dropout()),
+    _row("multi_head cross + mask", multi_head, ATTEND, X, Y, n_heads=HEADS, mask=visible_pairs()),
+    _row("cross_entropy ignored targets", cross_entropy, None, LOGITS, targets),
+    _row("cross_entropy smoothed", cross_entropy, None, LOGITS, targets, label_smoothing=0.2),
+    _row("cross_entropy normalizer", cross_entropy, None, LOGITS, targets, normalizer=40.0),
+    _row("input_embedding learned", input_embedding, partial(INPUT, positions="learned"), token_ids,
+         positions="learned", **frozen_dropout()),
     _row("input_embedding sinusoidal", input_embedding, partial(INPUT, positions="sinusoidal"),
-         _ids, positions="sinusoidal"),
+         token_ids, positions="sinusoidal"),
     _row("input_embedding segments + norm", input_embedding,
-         partial(INPUT, positions="learned", n_segments=2, norm=True), _ids, _segments,
-         positions="learned", **_dropout()),
+         partial(INPUT, positions="learned", n_segments=2, norm=True), token_ids, segment_ids,
+         positions="learned", **frozen_dropout()),
     _gpt_row("transformer_layer pre-norm, causal", layer, _first_layer, X, causal=True),
     _gpt_row("transformer_layer post-norm", layer, _first_layer, X, causal=False, **OTHER),
     _seq2seq_row("transformer_layer with memory", layer, X, Y, causal=True, part=_first_layer,
-                 memory_mask=_padding(S)),
+                 memory_mask=padding(S)),
     _gpt_row("stack pre-norm", stack, _decoder, X, causal=False),
     _gpt_row("encoder pre-norm", encoder, _decoder, X),
     _gpt_row("encoder post-norm", encoder, _decoder, X, **OTHER),
     _gpt_row("decoder pre-norm", decoder, _decoder, X),
     _gpt_row("decoder post-norm", decoder, _decoder, X, **OTHER),
-    _seq2seq_row("decoder with memory", decoder, X, Y, part=_decoder, memory_mask=_padding(S)),
-    _gpt_row("gpt pre-norm, learned, tied", gpt, _whole, _ids),
-    _gpt_row("gpt post-norm, sinusoidal, untied", gpt, _whole, _ids, **OTHER),
-    _gpt_row("causal_lm pre-norm, learned, tied", causal, _whole, _ids, _targets),
-    _gpt_row("causal_lm post-norm, sinusoidal, untied", causal, _whole, _ids, _targets, **OTHER),
-    _gpt_row("causal_lm alibi", causal, _whole, _ids, _targets, positions="alibi"),
-    _gpt_row("causal_lm no bias, no positions", causal, _whole, _ids, _targets, **BARE),
-    _bert_row("bert", bert, _ids, _segments),
+    _seq2seq_row("decoder with memory", decoder, X, Y, part=_decoder, memory_mask=padding(S)),
+    _gpt_row("gpt pre-norm, learned, tied", gpt, _whole, token_ids),
+    _gpt_row("gpt post-norm, sinusoidal, untied", gpt, _whole, token_ids, **OTHER),
+    _gpt_row("causal_lm pre-norm, learned, tied", causal, _whole, token_ids, targets),
+    _gpt_row("causal_lm post-norm, sinusoidal, untied", causal, _whole, token_ids, targets,
+             **OTHER),
+    _gpt_row("causal_lm alibi", causal, _whole, token_ids, targets, positions="alibi"),
+    _gpt_row("causal_lm no bias, no positions", causal, _whole, token_ids, targets, **BARE),
+    _bert_row("bert", bert, token_ids, segment_ids),
     _row("pooler", bert, partial(linear.linear_init, d_in=D, d_out=D), X),
     _row("masked_head", bert, _bert, X),
-    _row("masked_loss", masked, _bert, X, _targets),
-    _row("pair_loss", next_sentence, _bert, X, _labels),
-    _bert_row("masked_lm post-norm", masked, _ids, _targets),
-    _bert_row("masked_lm pre-norm", masked, _ids, _targets, norm="pre"),
-    _bert_row("next_sentence", next_sentence, _ids, _segments, _labels),
-    _bert_row("bert_pretraining", next_sentence, _ids, _segments, _targets, _labels),
-    _head_row("classifier of a text", heads, _ids, _segments, pooled=True),
-    _head_row("classifier of tokens", heads, _ids, _segments, pooled=False),
-    _head_row("classification of a text", finetuning, _ids, _labels, pooled=True),
-    _head_row("classification of tokens", finetuning, _ids, _token_labels, pooled=False),
-    _head_row("answering", finetuning, _ids, _spans, _story, pooled=False),
-    _seq2seq_row("encode", seq2seq, _source, source_mask=_padding(S)),
-    _seq2seq_row("decode", seq2seq, Y, _ids, source_mask=_padding(S)),
-    _seq2seq_row("seq2seq shared", seq2seq, _source, _ids, source_mask=_padding(S)),
-    _seq2seq_row("seq2seq separate, untied, post-norm", seq2seq, _source, _ids,
-                 source_mask=_padding(S), target_vocab_size=13, **OTHER),
-    _seq2seq_row("denoising shared", denoising, _source, _ids, _targets, source_mask=_padding(S)),
-    _seq2seq_row("denoising separate, tied, learned", denoising, _source, _ids, _targets,
-                 source_mask=_padding(S), target_vocab_size=13, positions="learned",
+    _row("masked_loss", masked, _bert, X, targets),
+    _row("pair_loss", next_sentence, _bert, X, pair_labels),
+    _bert_row("masked_lm post-norm", masked, token_ids, targets),
+    _bert_row("masked_lm pre-norm", masked, token_ids, targets, norm="pre"),
+    _bert_row("next_sentence", next_sentence, token_ids, segment_ids, pair_labels),
+    _bert_row("bert_pretraining", next_sentence, token_ids, segment_ids, targets, pair_labels),
+    _head_row("classifier of a text", heads, token_ids, segment_ids, pooled=True),
+    _head_row("classifier of tokens", heads, token_ids, segment_ids, pooled=False),
+    _head_row("classification of a text", finetuning, token_ids, pair_labels, pooled=True),
+    _head_row("classification of tokens", finetuning, token_ids, token_labels, pooled=False),
+    _head_row("answering", finetuning, token_ids, answer_spans, story_places, pooled=False),
+    _seq2seq_row("encode", seq2seq, source_ids, source_mask=padding(S)),
+    _seq2seq_row("decode", seq2seq, Y, token_ids, source_mask=padding(S)),
+    _seq2seq_row("seq2seq shared", seq2seq, source_ids, token_ids, source_mask=padding(S)),
+    _seq2seq_row("seq2seq separate, untied, post-norm", seq2seq, source_ids, token_ids,
+                 source_mask=padding(S), target_vocab_size=13, **OTHER),
+    _seq2seq_row("denoising shared", denoising, source_ids, token_ids, targets,
+                 source_mask=padding(S)),
+    _seq2seq_row("denoising separate, tied, learned", denoising, source_ids, token_ids, targets,
+                 source_mask=padding(S), target_vocab_size=13, positions="learned",
                  label_smoothing=0.1),
 ]
 # fmt: on
