@@ -21,11 +21,11 @@ from numpylm.reports import (
     quoted,
 )
 from numpylm.tasks.registry import TASKS
-from numpylm.training.config import SETTINGS
+from numpylm.training.config import SETTINGS, TrainConfig
 from numpylm.training.pairs import PairTask
 from numpylm.training.presets import PRESET_OF, preset
 from numpylm.training.pretrained import inherited
-from numpylm.training.run import free_name, open_run
+from numpylm.training.run import free_name, open_run, require_free
 from numpylm.training.trainer import Trainer, TrainingInterrupted
 
 
@@ -58,9 +58,9 @@ def train(arguments: argparse.Namespace) -> int:
 def finetune(arguments: argparse.Namespace) -> int:
     """Fine-tune a run, train the same model from scratch, and show both."""
     start = open_run(arguments.run)
-    given = _given(arguments)
+    given, settings = _given(arguments), preset(PRESET_OF[arguments.task])
     config = dataclasses.replace(
-        preset(PRESET_OF[arguments.task]), objective=arguments.task,
+        settings, **_last_rate(given, settings), objective=arguments.task,
         pretrained=str(start.folder.resolve()), **inherited(start, arguments.task), **given,
     )  # fmt: skip
     if arguments.task == start.config.objective and "corpus" not in given:
@@ -69,12 +69,17 @@ def finetune(arguments: argparse.Namespace) -> int:
     if not arguments.no_scratch:
         scratch = dataclasses.replace(config, freeze_trunk=False, freeze_layers=0)
         configs["from scratch"] = scratch
-    name = arguments.name or arguments.task
+    name = arguments.task if arguments.name is None else arguments.name
+    _folder(arguments, name, exact=True)  # raises for a name that is none
+    folders = {
+        which: _folder(arguments, name + end, exact=bool(arguments.name))
+        for which, end in zip(configs, ("", "-scratch"), strict=False)
+    }
+    for folder in folders.values():
+        require_free(folder)
     results, trainers = {}, []
     for which, chosen in configs.items():
-        folder_name = name if which == "fine-tuned" else f"{name}-scratch"
-        folder = _folder(arguments, folder_name, exact=bool(arguments.name))
-        trainer = Trainer.start(folder, chosen, random_start=which == "from scratch")
+        trainer = Trainer.start(folders[which], chosen, random_start=which == "from scratch")
         trainers.append(trainer)
         if not arguments.json:
             print(f"\n{which}")
@@ -185,6 +190,8 @@ def bench(arguments: argparse.Namespace) -> int:
     from numpylm.benchmark import benchmark
 
     config = dataclasses.replace(preset(arguments.preset), **_given(arguments))
+    if config.objective != "causal":
+        raise ValueError(f"bench times the language model; preset {arguments.preset} is none")
     figures = benchmark(config, arguments.vocab_size, arguments.seconds)
     if arguments.json:
         print(json.dumps(figures))
@@ -223,9 +230,7 @@ def _started(arguments: argparse.Namespace) -> Trainer:
         start = dataclasses.replace(start, objective=objective)
         if start.corpus == "pydoc" and objective in TASKS:
             start = dataclasses.replace(start, corpus=TASKS[objective].default)
-    if "lr" in given and "min_lr" not in given and start.schedule == "cosine":
-        given["min_lr"] = given["lr"] * start.min_lr / start.lr  # the preset's share of it
-    config = dataclasses.replace(start, **given)
+    config = dataclasses.replace(start, **given, **_last_rate(given, start))
     name = arguments.preset or ("tiny" if objective == "causal" else objective)
     name = name if arguments.name is None else arguments.name
     while True:
@@ -235,6 +240,13 @@ def _started(arguments: argparse.Namespace) -> Trainer:
         except FileExistsError:  # another run took the name in this moment
             if arguments.name:
                 raise
+
+
+def _last_rate(given: dict, start: TrainConfig) -> dict:
+    """The last learning rate for a given highest one: the preset's share of it."""
+    if "lr" not in given or "min_lr" in given or start.schedule != "cosine":
+        return {}
+    return {"min_lr": given["lr"] * start.min_lr / start.lr}
 
 
 def _folder(arguments: argparse.Namespace, name: str, *, exact: bool) -> Path:

@@ -29,7 +29,7 @@ def inherited(start: Run, objective: str) -> dict[str, Any]:
     found, wanted = kind_of(start.config.objective), kind_of(objective)
     if found != wanted:
         raise ValueError(
-            f"{objective} needs an {wanted} model; {start.folder} is {found} "
+            f"{objective} needs a model that is {wanted}; {start.folder} is {found} "
             f"(objective {start.config.objective})"
         )
     return {name: getattr(start.config, name) for name in INHERITED}
