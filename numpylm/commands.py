@@ -105,6 +105,8 @@ def predict(arguments: argparse.Namespace) -> int:
     if arguments.file:
         texts = [line for line in read_text(Path(arguments.file)).splitlines() if line.strip()]
     predictor = load_predictor(arguments.run)
+    if arguments.attention:
+        predictor.require_attention()
     for text in texts:
         found = predictor.predict(text, second=arguments.second, beam=arguments.beam)
         print(json.dumps(found, ensure_ascii=False) if arguments.json else plain(found))
@@ -135,6 +137,7 @@ def generate(arguments: argparse.Namespace) -> int:
 def evaluate(arguments: argparse.Namespace) -> int:
     """Loss and perplexity of a run on a split of its corpus, or on a text file."""
     from numpylm.data.corpus import read_text
+    from numpylm.training.plots import unit_of
 
     others: dict[str, float] = {}
     if arguments.text is not None:
@@ -150,8 +153,9 @@ def evaluate(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps({"run": arguments.run, "text": what, **figures, **others}))
         return 0
-    print(f"{what}: {loss:.4f} nats per token, ", end="")
-    print("perplexity {perplexity:,.3f}, {bits_per_token:.4f} bits per token".format(**figures))
+    unit = unit_of(open_run(arguments.run))
+    print(f"{what}: {loss:.4f} nats per {unit}, perplexity {figures['perplexity']:,.3f}, ", end="")
+    print(f"{figures['bits_per_token']:.4f} bits per {unit}")
     for name, value in others.items():
         print(f"  {name} {value:.4f}")
     return 0

@@ -84,8 +84,7 @@ class Predictor:
         Row t is where the decoder's last layer looked, averaged over its heads, when it wrote
         target token t; both sequences end with ``</s>``. Raises ``ValueError`` for other models.
         """
-        if self.objective not in (*PAIRS, *DENOISING):
-            raise ValueError(f"{self.run.folder} has no encoder-decoder attention to draw")
+        self.require_attention()
         written = self.predict(text, beam=beam)["text"]
         tokenizer = self.run.vocabulary.tokenizer
         target_tokenizer = self.run.vocabulary.target or tokenizer
@@ -101,6 +100,11 @@ class Predictor:
 
         weights = cross_attention_weights(cache)[-1, 0].mean(axis=0)
         return names(tokenizer, source[:-1]), names(target_tokenizer, target), weights
+
+    def require_attention(self) -> None:
+        """Raise ``ValueError`` unless the model is an encoder-decoder."""
+        if self.objective not in (*PAIRS, *DENOISING):
+            raise ValueError(f"{self.run.folder} has no encoder-decoder attention to draw")
 
     @property
     def _is_bert(self) -> bool:

@@ -1,13 +1,14 @@
 """§3.3 The commands on every objective: train, fine-tune, predict, evaluate; what cannot work."""
 
 import json
+from functools import partial
 
 import pytest
 
 from numpylm import cli
 from numpylm.cli import main
 from numpylm.tasks.registry import TASKS
-from numpylm.training import pretraining
+from numpylm.training import plots, pretraining
 from numpylm.training.architecture import OBJECTIVES
 from tests.tiny import write_documents, write_task
 
@@ -16,6 +17,7 @@ SMALL = [
     "--tokenizer", "word", "--min-count", "1",
 ]  # fmt: skip
 LOOP = ["--batch-size", "4", "--steps", "2", "--eval-every", "2", "--warmup", "1", "--lr", "0.01"]
+PLOT = plots.plot_loss
 HELD_OUT = ("masked", "next-sentence", "bert")
 HEADS = ("classification", "labelling", "answering")
 PAIRS = ("translation", "summarisation")
@@ -24,9 +26,8 @@ TOYS = ("copy", "reverse", "sort")
 
 @pytest.fixture(autouse=True)
 def _small(monkeypatch):
-    """Fewer held-out pairs and toy sequences than a real run has."""
-    from functools import partial
-
+    """Fewer held-out pairs and toy sequences than a real run has, and no picture of each run."""
+    monkeypatch.setattr(plots, "plot_loss", lambda run: None)
     monkeypatch.setattr(pretraining, "PAIRS_HELD_OUT", 50)
     for name in TOYS:
         task = TASKS[name]
@@ -90,7 +91,6 @@ def test_every_objective_trains_evaluates_and_answers(here, capsys, objective):
     for baseline in content["baselines"]:
         assert baseline in printed
     assert bool(content["baselines"]) == (objective not in ("spans", "deletion"))
-    assert (folder / "loss.png").read_bytes().startswith(b"\x89PNG")
 
     evaluated = json.loads("".join(answers(capsys, "evaluate", folder, "--json")))
     last = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
@@ -115,6 +115,14 @@ def test_every_objective_trains_evaluates_and_answers(here, capsys, objective):
     assert "use numpylm predict" in refused(capsys, "evaluate", folder, "--text", "text.txt")
     assert main(["train", "--resume", str(folder)]) == 0  # it is finished: nothing changes
     assert last == json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
+
+
+@pytest.mark.parametrize("objective", ["bert", "answering"])
+def test_a_run_is_drawn(here, monkeypatch, objective):
+    monkeypatch.setattr(plots, "plot_loss", PLOT)
+    assert train(objective) == 0
+    picture = here / "runs" / objective / "loss.png"
+    assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 @pytest.mark.parametrize("objective", ["bert", "classification", "translation"])
@@ -248,6 +256,27 @@ def test_beams_and_attention(here, capsys):
     assert len(answers(
         capsys, "predict", "runs/translation", "the cat", "--attention", "a.png")) == 1  # fmt: skip
     assert (here / "a.png").read_bytes().startswith(b"\x89PNG")
+    picture = "nowhere/a.png"
+    assert main(["predict", "runs/translation", "the cat", "--attention", picture]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert picture in line or "nowhere" in line
+    assert train("labelling") == 0
+    capsys.readouterr()
+    line = refused(capsys, "predict", "runs/labelling", "the cat", "--attention", "b.png")
+    assert "no encoder-decoder attention" in line
+
+
+@pytest.mark.parametrize(
+    ("objective", "unit"),
+    [("classification", "text"), ("labelling", "word"), ("next-sentence", "pair"),
+     ("translation", "word"), ("masked", "word")],
+)  # fmt: skip
+def test_evaluate_names_what_the_loss_is_a_mean_of(here, capsys, objective, unit):
+    assert train(objective) == 0
+    capsys.readouterr()
+    first = answers(capsys, "evaluate", f"runs/{objective}")[0]
+    assert f" nats per {unit}, perplexity " in first
+    assert first.endswith(f"bits per {unit}")
 
 
 def test_a_language_model_is_asked_to_generate(here, capsys):
