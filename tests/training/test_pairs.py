@@ -110,12 +110,13 @@ def test_pairs_longer_than_the_context_are_left_out_and_counted(tmp_path, corpus
 
 
 def test_a_source_beyond_the_context_gets_an_empty_answer(corpus):
-    objective = PairTask(settings("translation", corpus), None)
-    _, p = shaken(objective)
+    objective = PairTask(settings("translation", corpus, tied=False), None)
+    _, p = outspoken(objective, end=-50.0)
     writer = Writer(p, objective.model, objective.vocabulary)
-    long, short = " ".join(["cat"] * 12), " ".join(["cat"] * 11)
-    assert writer.write([long, short])[0] == ""
-    assert writer.write([short, long, short])[::2] == writer.write([short]) * 2
+    long, exact = " ".join(["cat"] * 12), " ".join(["cat"] * 11)
+    assert writer.write([exact, long, exact])[1] == ""
+    assert writer.write([exact, long, exact])[::2] == writer.write([exact]) * 2
+    assert len(writer.write([exact])[0].split()) == 12
 
 
 @pytest.mark.parametrize("shared", [True, False])
