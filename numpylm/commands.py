@@ -21,9 +21,9 @@ from numpylm.reports import (
     quoted,
 )
 from numpylm.tasks.registry import TASKS
-from numpylm.training.config import SETTINGS, TrainConfig
+from numpylm.training.config import SETTINGS
 from numpylm.training.pairs import PairTask
-from numpylm.training.presets import PRESET_OF, preset
+from numpylm.training.presets import PRESET_OF, last_rate, preset
 from numpylm.training.pretrained import inherited
 from numpylm.training.run import free_name, open_run, require_free
 from numpylm.training.trainer import Trainer, TrainingInterrupted
@@ -60,7 +60,7 @@ def finetune(arguments: argparse.Namespace) -> int:
     start = open_run(arguments.run)
     given, settings = _given(arguments), preset(PRESET_OF[arguments.task])
     config = dataclasses.replace(
-        settings, **_last_rate(given, settings), objective=arguments.task,
+        settings, **last_rate(given, settings), objective=arguments.task,
         pretrained=str(start.folder.resolve()), **inherited(start, arguments.task), **given,
     )  # fmt: skip
     if arguments.task == start.config.objective and "corpus" not in given:
@@ -234,7 +234,7 @@ def _started(arguments: argparse.Namespace) -> Trainer:
         start = dataclasses.replace(start, objective=objective)
         if start.corpus == "pydoc" and objective in TASKS:
             start = dataclasses.replace(start, corpus=TASKS[objective].default)
-    config = dataclasses.replace(start, **given, **_last_rate(given, start))
+    config = dataclasses.replace(start, **given, **last_rate(given, start))
     name = arguments.preset or ("tiny" if objective == "causal" else objective)
     name = name if arguments.name is None else arguments.name
     while True:
@@ -244,13 +244,6 @@ def _started(arguments: argparse.Namespace) -> Trainer:
         except FileExistsError:  # another run took the name in this moment
             if arguments.name:
                 raise
-
-
-def _last_rate(given: dict, start: TrainConfig) -> dict:
-    """The last learning rate for a given highest one: the preset's share of it."""
-    if "lr" not in given or "min_lr" in given or start.schedule != "cosine":
-        return {}
-    return {"min_lr": given["lr"] * start.min_lr / start.lr}
 
 
 def _folder(arguments: argparse.Namespace, name: str, *, exact: bool) -> Path:

@@ -85,3 +85,10 @@ def preset(name: str) -> TrainConfig:
     if name not in PRESETS:
         raise ValueError(f"preset {name!r} is none of {', '.join(PRESETS)}")
     return PRESETS[name]
+
+
+def last_rate(given: dict, start: TrainConfig) -> dict:
+    """``min_lr`` for given settings that change the highest learning rate: the preset's share."""
+    if "lr" not in given or "min_lr" in given or start.schedule != "cosine":
+        return {}
+    return {"min_lr": given["lr"] * start.min_lr / start.lr}
