@@ -19,7 +19,12 @@ def main(argv: list[str] | None = None) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a terminal that cannot show a § still goes on
     try:
-        arguments = _parser().parse_args(argv)
+        parser = _parser()
+        arguments, rest = parser.parse_known_args(argv)
+        if rest and (arguments.command != "predict" or any(r.startswith("--") for r in rest)):
+            parser.error(f"unrecognized arguments: {' '.join(rest)}")
+        elif rest:  # texts behind an option, which argparse does not connect with those before
+            arguments.text += rest
         from numpylm import commands  # after the options are read, so that --help is quick
 
         return getattr(commands, arguments.command)(arguments)
@@ -72,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--second", default="", help="the question about a story, or the second text")
     option(p, "--beam", 1, "hypotheses that are kept; 1: greedy")
     p.add_argument("--attention", metavar="PNG",
-                   help="draw where an encoder-decoder looked while it wrote")  # fmt: skip
+                   help="draw where an encoder-decoder looked (last text)")  # fmt: skip
 
     p = _command(commands, "generate", "let a trained model write")
     p.add_argument("run", help="a run folder, such as runs/tiny")

@@ -16,6 +16,7 @@ from numpylm.reports import (
     introduce,
     perplexity,
     plain,
+    print_losses,
     print_samples,
     print_scores,
     quoted,
@@ -45,13 +46,7 @@ def train(arguments: argparse.Namespace) -> int:
         print_scores(trainer, {"this model": scores})
         print_samples(trainer)
         return 0
-    unit, windows = run.config.tokenizer, (run.corpus["valid_tokens"] - 1) // run.config.context
-    print(f"\nvalidation loss, nats per {unit} (all {windows:,} windows of {run.config.context}):")
-    for name, loss in [*run.baselines.items(), ("this model", last["val_loss"])]:
-        print(f"  {name:<11} {loss:.4f}   perplexity {perplexity(loss):,.2f}")
-    print(f"\na sample:\n{load(run.folder).generate(tokens=300, seed=run.config.seed)}")
-    folder = run.folder
-    print(f"\nloss curve: {folder / 'loss.png'}\nmore text:  numpylm generate {quoted(folder)}")
+    print_losses(trainer)
     return 0
 
 
@@ -87,8 +82,9 @@ def finetune(arguments: argparse.Namespace) -> int:
             return 130
         results[which] = final_scores(trainer)
     if arguments.json:
-        print(json.dumps({"run": arguments.run, "task": arguments.task, "scores": results,
-                          "baselines": trainers[0].run.baselines}))  # fmt: skip
+        runs = {which: str(folder) for which, folder in folders.items()}
+        print(json.dumps({"start": arguments.run, "task": arguments.task, "runs": runs,
+                          "scores": results, "baselines": trainers[0].run.baselines}))  # fmt: skip
     else:
         print_scores(trainers[0], results)
     return 0
@@ -107,13 +103,17 @@ def predict(arguments: argparse.Namespace) -> int:
     predictor = load_predictor(arguments.run)
     if arguments.attention:
         predictor.require_attention()
-    for text in texts:
-        found = predictor.predict(text, second=arguments.second, beam=arguments.beam)
+    for number, text in enumerate(texts, 1):
+        try:
+            found = predictor.predict(text, second=arguments.second, beam=arguments.beam)
+        except ValueError as error:
+            raise ValueError(f"text {number}: {error}" if len(texts) > 1 else str(error)) from None
         print(json.dumps(found, ensure_ascii=False) if arguments.json else plain(found))
     if arguments.attention:
         from numpylm.training.plots import plot_attention
 
-        plot_attention(Path(arguments.attention), *predictor.attention(texts[-1]))
+        drawn = predictor.attention(texts[-1], beam=arguments.beam)
+        plot_attention(Path(arguments.attention), *drawn)
     return 0
 
 

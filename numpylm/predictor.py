@@ -29,7 +29,7 @@ from numpylm.models.seq2seq import cross_attention_weights, decode_forward, enco
 from numpylm.parameters import Array
 from numpylm.training.architecture import DENOISING, PAIRS
 from numpylm.training.heads import best_span, word_pieces
-from numpylm.training.pairs import Writer, encode_known
+from numpylm.training.pairs import Writer, decode_ordinary, encode_known
 from numpylm.training.parallel import one_blas_thread
 from numpylm.training.pretraining import pair_batch
 from numpylm.training.run import Run, open_run
@@ -85,21 +85,25 @@ class Predictor:
         target token t; both sequences end with ``</s>``. Raises ``ValueError`` for other models.
         """
         self.require_attention()
-        written = self.predict(text, beam=beam)["text"]
-        tokenizer = self.run.vocabulary.tokenizer
-        target_tokenizer = self.run.vocabulary.target or tokenizer
-        ends = SpecialTokens(target_tokenizer.vocab_size)
-        source = np.append(self._ids(text), self._special.end)
-        target = encode_known(target_tokenizer, written)[: self.run.config.context - 1]
+        writer, source = Writer(self.p, self.run.model, self.run.vocabulary), self._source(text)
+        self._check(len(source))
+        written = writer.write_ids([source], beam=beam)[0][: self.run.config.context - 1]
+        ends = SpecialTokens(writer.target_tokenizer.vocab_size)
+        target = np.array(written, np.int64)
         memory, _ = encode_forward(self.p, source[None], config=self.run.model)
         shifted = np.append([ends.start], target)[None].astype(np.int64)
         _, cache = decode_forward(self.p, memory, shifted, config=self.run.model)
 
         def names(t: Tokenizer, ids: Array) -> list[str]:
-            return [t.decode(ids[i : i + 1]) for i in range(len(ids))] + ["</s>"]
+            first = int(SpecialTokens(t.vocab_size).sentinels[0])
+            return [
+                t.decode(np.array([i])) if i < t.vocab_size else f"<{i - first}>"
+                for i in ids.tolist()
+            ] + ["</s>"]
 
         weights = cross_attention_weights(cache)[-1, 0].mean(axis=0)
-        return names(tokenizer, source[:-1]), names(target_tokenizer, target), weights
+        tokenizer = self.run.vocabulary.tokenizer
+        return names(tokenizer, source[:-1]), names(writer.target_tokenizer, target), weights
 
     def require_attention(self) -> None:
         """Raise ``ValueError`` unless the model is an encoder-decoder."""
@@ -149,9 +153,36 @@ class Predictor:
             )
 
     def _written(self, text: str, beam: int) -> Prediction:
-        self._check(len(self._ids(text)) + 1)
+        source = self._source(text)
+        self._check(len(source))
         writer = Writer(self.p, self.run.model, self.run.vocabulary)
-        return {"text": writer.write([self._split(text)], beam=beam)[0]}
+        return {"text": self._readable(writer.write_ids([source], beam=beam)[0])}
+
+    def _source(self, text: str) -> Array:
+        """Ids of a source with its end; ``<0>``, ``<1>``, … are the sentinels of "spans"."""
+        if self.objective != "spans":
+            return np.append(self._ids(text), self._special.end)
+        tokenizer, sentinels = self.run.vocabulary.tokenizer, self._special.sentinels
+        known = {f"<{i}>": sentinel for i, sentinel in enumerate(sentinels.tolist())}
+        parts = re.split(rf"({'|'.join(known)})", text)
+        ids = [np.array([known[x]]) if x in known else encode_known(tokenizer, x) for x in parts]
+        return np.concatenate([*ids, [self._special.end]]).astype(np.int64)
+
+    def _readable(self, written: tuple[int, ...]) -> str:
+        """The text of target ids, the sentinels of "spans" by their names."""
+        tokenizer = self.run.vocabulary.target or self.run.vocabulary.tokenizer
+        if self.objective != "spans":
+            return decode_ordinary(tokenizer, written)
+        first, text, ordinary = int(self._special.sentinels[0]), "", []
+        blank = " " if tokenizer.kind == "word" else ""
+        for i in (*written, first - 1):  # the last one ends the text
+            if i < tokenizer.vocab_size:
+                ordinary.append(i)
+                continue
+            text += decode_ordinary(tokenizer, ordinary)
+            text += f"{blank}<{i - first}>{blank}" if i >= first else ""
+            ordinary = []
+        return text.strip()
 
     def _class(self, text: str) -> Prediction:
         logits, _ = classifier_forward(self.p, self._framed(self._ids(text)), config=self.run.model)

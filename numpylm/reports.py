@@ -6,6 +6,7 @@ import math
 import shlex
 from pathlib import Path
 
+from numpylm.language_model import load
 from numpylm.training.pairs import PairTask
 from numpylm.training.trainer import Trainer
 
@@ -21,6 +22,17 @@ def introduce(trainer: Trainer) -> None:
         + ", ".join(_counted(name, value) for name, value in data.items() if name not in NAMES),
         flush=True,
     )
+
+
+def print_losses(trainer: Trainer) -> None:
+    """The loss of a language model beside those of the n-grams, and what it writes."""
+    run, folder = trainer.run, trainer.run.folder
+    unit, windows = run.config.tokenizer, (run.corpus["valid_tokens"] - 1) // run.config.context
+    print(f"\nvalidation loss, nats per {unit} (all {windows:,} windows of {run.config.context}):")
+    for name, loss in [*run.baselines.items(), ("this model", run.metrics[-1]["val_loss"])]:
+        print(f"  {name:<11} {loss:.4f}   perplexity {perplexity(loss):,.2f}")
+    print(f"\na sample:\n{load(folder).generate(tokens=300, seed=run.config.seed)}")
+    print(f"\nloss curve: {folder / 'loss.png'}\nmore text:  numpylm generate {quoted(folder)}")
 
 
 def final_scores(trainer: Trainer) -> dict[str, dict[str, float]]:

@@ -376,3 +376,20 @@ def test_help(capsys, command):
     assert stop.value.code == 0
     assert "--json" in capsys.readouterr().out
     assert command in cli._parser().format_help()
+
+
+def test_texts_may_stand_behind_an_option(here, capsys):
+    assert train("reverse", name="run") == 0
+    capsys.readouterr()
+    assert main(["predict", "runs/run", "--beam", "2", "a b", "c"]) == 0
+    assert len(capsys.readouterr().out.splitlines()) == 2
+    with pytest.raises(SystemExit) as stop:
+        main(["predict", "runs/run", "--nothing", "a b"])
+    assert stop.value.code == 2
+
+
+def test_the_text_that_cannot_be_answered_is_named(here, capsys):
+    assert train("reverse", name="run") == 0
+    capsys.readouterr()
+    assert main(["predict", "runs/run", "a b", " "]) == 2
+    assert "text 2: there is no text" in capsys.readouterr().err

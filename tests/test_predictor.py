@@ -246,3 +246,24 @@ def test_a_language_model_and_a_task_model_point_to_each_other(trained):
     assert isinstance(load_predictor(task), Predictor)
     with pytest.raises(ValueError, match="not a run folder"):
         load_predictor(task / "nothing")
+
+
+@pytest.mark.parametrize("tokenizer", ["word", "char"])
+def test_sentinels_are_read_and_written(trained, monkeypatch, tokenizer):
+    """``<0>`` is one token of the source; the answer names the sentinels between its parts."""
+    predictor = load_predictor(trained("spans", tokenizer))
+    own, special = predictor.run.vocabulary.tokenizer, predictor._special
+    seen = []
+
+    def write_ids(self, sources, *, beam=1):
+        seen.extend(sources)
+        cat, dog = own.encode("cat"), own.encode("dog")
+        first, second = special.sentinels[:2]
+        return [(int(first), *cat.tolist(), int(second), *dog.tolist())]
+
+    monkeypatch.setattr("numpylm.training.pairs.Writer.write_ids", write_ids)
+    text = predictor.predict("the <0> sees the <1> .")["text"]
+    assert text.split() == (["<0>", "cat", "<1>", "dog"] if tokenizer == "word" else [text])
+    assert text.replace(" ", "") == "<0>cat<1>dog"
+    marks = seen[0][seen[0] >= special.size].tolist()
+    assert marks == [*special.sentinels[:2].tolist(), special.end]
