@@ -22,7 +22,7 @@ from numpylm.reports import (
     quoted,
 )
 from numpylm.tasks.registry import TASKS
-from numpylm.training.config import SETTINGS
+from numpylm.training.config import SETTINGS, require_read
 from numpylm.training.pairs import PairTask
 from numpylm.training.presets import PRESET_OF, last_rate, preset
 from numpylm.training.pretrained import inherited
@@ -58,6 +58,7 @@ def finetune(arguments: argparse.Namespace) -> int:
         settings, **last_rate(given, settings), objective=arguments.task,
         pretrained=str(start.folder.resolve()), **inherited(start, arguments.task), **given,
     )  # fmt: skip
+    require_read(config, given)
     if arguments.task == start.config.objective and "corpus" not in given:
         raise ValueError(f"{start.folder} was trained for {arguments.task}: give another --corpus")
     configs = {"fine-tuned": config}
@@ -235,6 +236,7 @@ def _started(arguments: argparse.Namespace) -> Trainer:
         if start.corpus == "pydoc" and objective in TASKS:
             start = dataclasses.replace(start, corpus=TASKS[objective].default)
     config = dataclasses.replace(start, **given, **last_rate(given, start))
+    require_read(config, given)
     name = arguments.preset or ("tiny" if objective == "causal" else objective)
     name = name if arguments.name is None else arguments.name
     while True:

@@ -6,11 +6,20 @@ folder's ``config.json`` and the check on resuming are made from these fields.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, fields
 from typing import Any
 
 from numpylm.models.config import STACK_CHOICES, require_choice, require_positive, require_types
-from numpylm.training.architecture import HEADS, OBJECTIVES, SHORTEST, model_of
+from numpylm.training.architecture import (
+    DECODER,
+    DENOISING,
+    HEADS,
+    OBJECTIVES,
+    PAIRS,
+    SHORTEST,
+    model_of,
+)
 
 CHOICES = {
     "objective": OBJECTIVES,
@@ -19,6 +28,26 @@ CHOICES = {
     **STACK_CHOICES,
     "optimizer": ("adamw", "adam", "sgd"),
     "schedule": ("cosine", "constant", "step", "plateau"),
+}
+
+# Settings that not every run reads: (the setting that decides, its values for which it is read).
+READ_BY: dict[str, tuple[str, tuple[str, ...]]] = {
+    "min_count": ("tokenizer", ("word",)),
+    "batching": ("objective", DECODER),
+    "source_language": ("objective", ("translation",)),
+    "target_language": ("objective", ("translation",)),
+    "shared_vocabulary": ("objective", PAIRS),
+    "mask_rate": ("objective", ("masked", "bert", *DENOISING)),
+    "whole_words": ("objective", ("masked", "bert")),
+    "label_smoothing": ("objective", (*DENOISING, *PAIRS)),
+    "tied": ("objective", (*DECODER, *DENOISING, *PAIRS)),
+    "min_lr": ("schedule", ("cosine",)),
+    "decay_every": ("schedule", ("step",)),
+    "decay_factor": ("schedule", ("step", "plateau")),
+    "momentum": ("optimizer", ("sgd",)),
+    "beta1": ("optimizer", ("adam", "adamw")),
+    "beta2": ("optimizer", ("adam", "adamw")),
+    "weight_decay": ("optimizer", ("adamw",)),
 }
 
 
@@ -121,6 +150,17 @@ class TrainConfig:
 
 SETTINGS = {f.name: f for f in fields(TrainConfig)}
 FINETUNING = {n for n, f in SETTINGS.items() if f.metadata["group"] == "fine-tuning"}
+
+
+def require_read(config: TrainConfig, given: Iterable[str]) -> None:
+    """Raise ``ValueError`` for a setting that was asked for and that this run would not read."""
+    for name in given:
+        deciding, values = READ_BY.get(name, ("", ()))
+        if deciding and getattr(config, deciding) not in values:
+            raise ValueError(
+                f"{name} has no effect with {deciding} {getattr(config, deciding)}; "
+                f"it is read with {deciding} {', '.join(values)}"
+            )
 
 
 def config_from_dict(data: Any) -> TrainConfig:

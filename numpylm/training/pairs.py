@@ -204,6 +204,7 @@ def pair_vocabulary(settings: Any, pairs: Iterable[Pair]) -> Vocabulary:
 def encode_known(tokenizer: Tokenizer, text: str) -> Array:
     """Ids of a text; the characters that a character vocabulary does not know are left out."""
     if tokenizer.kind == "char":
+        # Only a character tokenizer has symbols, which its kind tells and its type does not.
         known = set(tokenizer.symbols)  # type: ignore[attr-defined]
         text = "".join(c for c in text if c in known)
     return tokenizer.encode(text)

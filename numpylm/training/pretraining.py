@@ -59,6 +59,7 @@ class EncoderPretraining(Objective):
         sizes |= {f"{n}_documents": len(e) for n, e in self.encoded.items()}
         summary = {"name": documents.name, "sha256": documents.sha256, **sizes}
         super().__init__(settings, vocabulary, summary)
+        # The one class has three losses, so the class variable is set on the object here.
         self.functions = FUNCTIONS[settings.objective]  # type: ignore[misc]
         self.special = SpecialTokens(vocabulary.tokenizer.vocab_size)
         self.streams = streams

@@ -5,7 +5,14 @@ import json
 
 import pytest
 
-from numpylm.training.config import TrainConfig, config_from_dict
+from numpylm.training.config import (
+    CHOICES,
+    READ_BY,
+    SETTINGS,
+    TrainConfig,
+    config_from_dict,
+    require_read,
+)
 from numpylm.training.presets import PRESETS, preset
 
 
@@ -77,3 +84,27 @@ def test_an_unknown_preset_is_named():
 def test_damaged_settings_are_refused(data):
     with pytest.raises(ValueError, match=r"settings in config\.json are damaged"):
         config_from_dict(data)
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"objective": "bert", "batching": "bptt"}, "batching has no effect with objective bert"),
+        ({"objective": "spans", "whole_words": True}, "read with objective masked, bert"),
+        ({"objective": "bert", "tied": False}, "tied has no effect with objective bert"),
+        ({"momentum": 0.9}, "momentum has no effect with optimizer adamw; .* optimizer sgd"),
+        ({"optimizer": "adam", "weight_decay": 0.1}, "weight_decay has no effect"),
+        ({"schedule": "plateau", "decay_every": 5}, "decay_every .* plateau; .* schedule step"),
+        ({"tokenizer": "byte", "min_count": 2}, "min_count has no effect with tokenizer byte"),
+    ],
+)
+def test_a_setting_that_would_not_be_read_is_refused(given, message):
+    with pytest.raises(ValueError, match=message):
+        require_read(TrainConfig(**given), given)
+
+
+def test_settings_that_are_read_pass():
+    given = {"optimizer": "sgd", "momentum": 0.9, "schedule": "step", "decay_every": 5, "lr": 1.0}
+    require_read(TrainConfig(**given), given)
+    assert set(READ_BY) <= set(SETTINGS)
+    assert all(set(values) <= set(CHOICES[name]) for name, values in READ_BY.values())
