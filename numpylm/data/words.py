@@ -32,5 +32,6 @@ def split_text(text: str, lower: bool = True) -> str:
 
 
 def _split(token: re.Pattern[str], text: str, lower: bool) -> str:
-    text = unicodedata.normalize("NFC", text)
-    return " ".join(token.findall(text.lower() if lower else text))
+    # Lower-cased first: J with a caron is two characters, its small letter is one.
+    text = unicodedata.normalize("NFC", text.lower() if lower else text)
+    return " ".join(token.findall(text))

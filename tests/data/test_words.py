@@ -12,6 +12,7 @@ from numpylm.data.words import split_characters, split_text, split_words
         ("  A-b,c  12.5\t", "a - b , c 12 . 5"),
         ("Äpfel für Jürgen…", "äpfel für jürgen …"),
         ("a\u0308pfel", "äpfel"),
+        ("J\u030c", "\u01f0"),  # only the small letter is one character
         ("snake_case()", "snake_case ( )"),
         ("« l’été »", "« l ’ été »"),
         ("", ""),
