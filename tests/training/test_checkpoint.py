@@ -50,6 +50,15 @@ def test_round_trip_is_exact(checkpoint, saved):
             np.testing.assert_array_equal(before[name], after[name], strict=True)
 
 
+def test_a_transposed_array_is_written_as_it_reads(checkpoint, saved):
+    """safetensors writes memory as it lies: what was saved could not be loaded."""
+    checkpoint.parameters["a.weight"] = checkpoint.parameters["a.weight"].T
+    save_checkpoint(saved, checkpoint)
+    np.testing.assert_array_equal(
+        load_checkpoint(saved).parameters["a.weight"], checkpoint.parameters["a.weight"]
+    )
+
+
 def test_the_whole_field_can_read_it(saved):
     assert set(load_file(saved)) == {"parameters.a.weight", "parameters.a.bias", "optimizer.m"}
 
