@@ -51,7 +51,7 @@ class NGram:
         add-k, which has none, 1 / V.
         """
         p = np.full(len(stream) - 1, 1.0 / self.vocab_size)
-        for order in range(1, self.order + 1):
+        for order in range(1, min(self.order, len(stream)) + 1):
             if self.add_k is not None and order < self.order:
                 continue  # add-k looks at no shorter history
             first = max(order - 1, 1)

@@ -41,6 +41,13 @@ def test_an_unseen_history_falls_back():
     np.testing.assert_allclose(model.probabilities(stream), shorter.probabilities(stream))
 
 
+def test_a_stream_shorter_than_the_history():
+    train, stream = np.array([0, 1, 0, 1]), np.array([0, 1])
+    bigram = train_ngram(train, 2, 3).probabilities(stream)
+    np.testing.assert_array_equal(train_ngram(train, 4, 3).probabilities(stream), bigram)
+    np.testing.assert_allclose(train_ngram(train, 4, 3, add_k=1.0).probabilities(stream), [1 / 3])
+
+
 def test_more_history_helps_on_text_with_structure():
     rng = np.random.default_rng(0)
     stream = np.cumsum(rng.integers(1, 3, 5000)) % 7  # the next is the last plus 1 or 2
