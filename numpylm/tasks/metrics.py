@@ -72,7 +72,7 @@ def _spans(labels: Sequence[str]) -> set[tuple[str, int, int]]:
     kinds = [*labels, "O"]
     for i, label in enumerate(kinds):
         before = kinds[i - 1] if i else "O"
-        if label.startswith("I-") and before[2:] == label[2:]:
+        if label.startswith("I-") and before != "O" and before[2:] == label[2:]:
             continue
         if before != "O":
             spans.add((before[2:], start, i))

@@ -33,6 +33,7 @@ def test_a_span_must_be_right_as_a_whole():
     assert span_f1([["B-PER", "I-PER", "O", "B-LOC", "I-LOC"]], wanted) == pytest.approx(2 / 5)
     assert span_f1([["I-PER", "I-PER", "O", "I-LOC", "B-LOC"]], wanted) == 1.0
     assert span_f1([["O"]], [["O"]]) == 1.0
+    assert span_f1([["O", "I-"]], [["O", "B-"]]) == 1.0  # a kind without a name is a kind
 
 
 def test_bio_labels_are_recognised():
