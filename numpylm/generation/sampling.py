@@ -32,7 +32,8 @@ def next_token_distribution(
     order = np.argsort(-logits, kind="stable")  # most probable first
     if temperature == 0.0:
         return np.eye(len(logits))[order[0]]
-    p, _ = softmax_forward((logits - logits.max()) / temperature)
+    with np.errstate(over="ignore"):  # near temperature 0 all but the largest go to −∞
+        p, _ = softmax_forward((logits - logits.max()) / temperature)
     kept = len(p) if top_k is None else min(top_k, len(p))
     p[order[kept:]] = 0.0
     if top_p < 1.0:

@@ -27,6 +27,11 @@ def test_temperature_zero_is_greedy_and_takes_the_first_of_equals():
     )
 
 
+def test_the_least_temperature_is_greedy_too():
+    """Scores divided by it overflow to −∞, which is as good; no warning."""
+    np.testing.assert_array_equal(next_token_distribution(LOGITS, temperature=5e-324), [0, 1, 0, 0])
+
+
 def test_top_k_keeps_exactly_k():
     np.testing.assert_allclose(next_token_distribution(LOGITS, top_k=2), [0, 4 / 7, 0, 3 / 7])
     equal = next_token_distribution(np.zeros(5), top_k=3)
