@@ -8,8 +8,10 @@ import pytest
 from hypothesis import settings
 from threadpoolctl import threadpool_limits
 
-settings.register_profile("numpylm", deadline=None, max_examples=30, derandomize=True)
-settings.load_profile("numpylm")
+# The same examples each time; HYPOTHESIS_PROFILE=search draws many new ones.
+settings.register_profile("repeat", deadline=None, max_examples=30, derandomize=True)
+settings.register_profile("search", deadline=None, max_examples=1000, print_blob=True)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "repeat"))
 
 
 @pytest.fixture(autouse=True)
