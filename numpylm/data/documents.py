@@ -5,7 +5,7 @@
     other text   what stands between blank lines; if there are none, a document is not known
 
 Words and punctuation are split and lower-cased (``data/words.py``). A sentence ends after ``.``,
-``!`` or ``?`` (``。``, ``！``, ``？``), or with its paragraph.
+``!`` or ``?`` (``。``, ``！``, ``？``), several of which stand together, or with its paragraph.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from numpylm.data.words import split_text
 
 Document = list[str]  # sentences: tokens with one blank between them
 HEADING = re.compile(r"^ = [^=].* = $", re.MULTILINE)
-SENTENCE = re.compile(r"\S.*?(?: [.!?。！？](?= |$)|$)")
+SENTENCE = re.compile(r"(?=\S).*?(?:(?<!\S)[.!?。！？](?: [.!?。！？])*(?!\S)|$)")
 MARKUP = (("@-@", "-"), ("@,@", ","), ("@.@", "."))  # WikiText's marks inside numbers and words
 
 

@@ -60,6 +60,8 @@ def test_blank_lines_separate_documents_and_words_are_split(tmp_path):
     [
         ("a b . c d ! e ? f", ["a b .", "c d !", "e ?", "f"]),
         ("a . b", ["a .", "b"]),
+        ("a ? ! b . . . c", ["a ? !", "b . . .", "c"]),  # no mark begins the next sentence
+        (". a .", [".", "a ."]),
         ("a .5 b", ["a .5 b"]),
         ("", []),
         ("  a  ", ["a  "]),
