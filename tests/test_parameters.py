@@ -2,8 +2,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from numpylm.parameters import leaves, pack, view
 
@@ -77,16 +75,6 @@ def test_pack_converts_to_a_dtype():
     theta, p = pack(tree(), np.float32)
     assert theta.dtype == np.float32
     assert {a.dtype for _, a in leaves(p)} == {np.dtype(np.float32)}
-
-
-@given(st.lists(st.lists(st.integers(0, 3), max_size=3), min_size=1, max_size=5))
-def test_packing_twice_changes_nothing(shapes):
-    arrays = [np.random.default_rng(1).standard_normal(shape) for shape in shapes]
-    theta, p = pack(arrays)
-    again, p2 = pack(p)
-    np.testing.assert_array_equal(theta, again)
-    for a, b in zip(arrays, p2, strict=True):
-        np.testing.assert_array_equal(a, b)
 
 
 def test_an_empty_tree_is_rejected():

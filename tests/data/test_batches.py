@@ -2,25 +2,8 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from numpylm.data.batches import BPTTColumns, LengthBuckets, RandomWindows, evaluation_windows
-
-
-@given(st.integers(1, 7), st.integers(1, 9), st.integers(2, 120))
-def test_bptt_covers_each_column_exactly_once(batch_size, length, n):
-    n = max(n, 2 * batch_size)
-    batches = BPTTColumns(np.arange(n), batch_size, length)
-    chunks = [batches.batch(step) for step in range(batches.chunks_per_epoch)]
-    ids = np.concatenate([x for x, _ in chunks], axis=1)
-    targets = np.concatenate([y for _, y in chunks], axis=1)
-    height = n // batch_size
-    columns = np.arange(height * batch_size).reshape(batch_size, height)
-    np.testing.assert_array_equal(ids, columns[:, :-1])
-    np.testing.assert_array_equal(targets, columns[:, 1:])
-    assert all(x.shape[1] == length for x, _ in chunks[:-1])
-    np.testing.assert_array_equal(batches.batch(batches.chunks_per_epoch)[0], chunks[0][0])
+from numpylm.data.batches import BPTTColumns, LengthBuckets, RandomWindows
 
 
 def test_the_last_short_chunk_is_kept():
@@ -45,19 +28,6 @@ def test_windows_are_consecutive_and_shifted():
     assert (batches.batch(5)[0] != ids).any()
 
 
-@given(st.integers(1, 9), st.integers(1, 7), st.integers(2, 200), st.integers(0, 5))
-def test_a_pass_visits_every_window_once(batch_size, length, n, seed):
-    n = max(n, length + 1)
-    batches = RandomWindows(np.arange(n), batch_size, length, seed)
-    count = batches.windows_per_pass
-    ids = np.concatenate([batches.batch(step)[0] for step in range(-(-2 * count // batch_size))])
-    for number in (0, 1):  # of the pass
-        starts = np.sort(ids[number * count : (number + 1) * count, 0])
-        np.testing.assert_array_equal(np.diff(starts), length)
-        assert starts[-1] + length < n
-    assert count * length >= n - 2 * length or count == 1
-
-
 def test_passes_differ_in_offset_and_order():
     batches = RandomWindows(np.arange(1000), batch_size=98, length=10, seed=0)
     assert batches.windows_per_pass == 98
@@ -74,18 +44,6 @@ def test_windows_reach_both_ends():
     assert targets.max() == 7
 
 
-@given(st.integers(1, 9), st.integers(2, 60))
-def test_evaluation_windows_cover_all_they_can(length, n):
-    if n < length + 1:
-        with pytest.raises(ValueError, match=f"has {n} tokens"):
-            evaluation_windows(np.arange(n), length)
-        return
-    ids, targets = evaluation_windows(np.arange(n), length)
-    assert ids.shape == ((n - 1) // length, length)
-    np.testing.assert_array_equal(ids.ravel(), np.arange(ids.size))
-    np.testing.assert_array_equal(targets, ids + 1)
-
-
 def test_too_short_streams_are_refused():
     with pytest.raises(ValueError, match="has 6 tokens, a context of 6 needs 7"):
         RandomWindows(np.arange(6), 2, 6, 0)
@@ -96,16 +54,6 @@ def test_too_short_streams_are_refused():
 def a_pass(buckets, number=0):
     n = buckets.batches_per_epoch
     return [buckets.batch(step) for step in range(number * n, (number + 1) * n)]
-
-
-@given(st.integers(1, 300), st.integers(1, 7), st.integers(0, 9))
-def test_buckets_visit_each_example_once_a_pass(n, batch_size, seed):
-    buckets = LengthBuckets(np.arange(n) % 13, batch_size, seed)
-    for number in (0, 1, 5):
-        batches = a_pass(buckets, number)
-        assert sorted(i for batch in batches for i in batch) == list(range(n))
-        sizes = sorted((len(batch) for batch in batches), reverse=True)
-        assert sizes[:-1] == [batch_size] * (len(batches) - 1)
 
 
 def test_a_bucket_holds_similar_lengths(rng):

@@ -2,8 +2,6 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from numpylm.layers.attention import (
     attention_backward,
@@ -37,14 +35,6 @@ def test_equal_scores_give_the_mean_of_the_values():
     np.testing.assert_allclose(y, np.broadcast_to(v.mean(axis=1)[:, None], y.shape), rtol=1e-12)
 
 
-@given(st.integers(0, 99))
-def test_weights_are_distributions_over_the_keys(seed):
-    q, k, _ = qkv(seed=seed)
-    weights = attention_weights(100 * q, k, causal=True)
-    assert weights.min() >= 0.0
-    np.testing.assert_allclose(weights.sum(axis=-1), 1.0, rtol=1e-12)
-
-
 def test_the_scale_keeps_scores_at_unit_variance():
     q, k, v = (normal(1, 200, 256, seed=i) for i in range(3))
     _, cache = attention_forward(q, k, v)
@@ -57,18 +47,6 @@ def test_causal_masks_by_hand():
     np.testing.assert_array_equal(causal_mask(2, 4), [[1, 1, 1, 0], [1, 1, 1, 1]])  # the last two
     with pytest.raises(ValueError, match="read-only"):
         causal_mask(3, 3)[0, 0] = False
-
-
-@given(st.integers(0, 99), st.integers(1, 6))
-def test_a_later_key_or_value_changes_no_earlier_output(seed, changed):
-    q, k, v = qkv(7, 7, seed)
-    y, _ = attention_forward(q, k, v, causal=True)
-    k2, v2 = k.copy(), v.copy()
-    k2[:, changed] += 100.0
-    v2[:, changed] -= 100.0
-    y2, _ = attention_forward(q, k2, v2, causal=True)
-    np.testing.assert_array_equal(y2[:, :changed], y[:, :changed])
-    assert (y2[:, changed:] != y[:, changed:]).any(axis=-1).all()
 
 
 def test_the_last_query_alone_sees_what_it_saw_among_the_others():
@@ -112,14 +90,6 @@ def test_permuted_keys_and_values_change_nothing():
     y, _ = attention_forward(q, k, v)
     permuted, _ = attention_forward(q, k[:, order], v[:, order])
     np.testing.assert_allclose(permuted, y, rtol=1e-12)
-
-
-@pytest.mark.parametrize("dtype", [np.float32, np.float64])
-def test_scores_of_1e4_do_not_overflow(dtype):
-    q, k, v = (a.astype(dtype) for a in qkv())
-    y, cache = attention_forward(100 * q, 100 * k, v, causal=True)
-    gradients = attention_backward(np.ones_like(y), cache)
-    assert all(np.isfinite(a).all() and a.dtype == dtype for a in (y, *gradients))
 
 
 def test_dropout_acts_on_the_weights_and_keeps_the_picture():

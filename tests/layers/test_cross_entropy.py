@@ -2,8 +2,6 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from numpylm.layers.cross_entropy import IGNORE, cross_entropy_backward, cross_entropy_forward
 from numpylm.layers.softmax import softmax_forward
@@ -40,14 +38,6 @@ def test_the_gradient_is_probability_minus_one_hot(logits, targets):
 def test_equal_logits_cost_log_v():
     loss, _ = cross_entropy_forward(np.zeros((3, 7)), np.array([0, 3, 6]))
     assert loss == pytest.approx(math.log(7), rel=1e-12)
-
-
-@given(st.integers(0, 99), st.floats(-1e4, 1e4))
-def test_a_shift_of_all_logits_changes_nothing(seed, shift):
-    rng = np.random.default_rng(seed)
-    logits, targets = rng.standard_normal((3, 5)), rng.integers(0, 5, 3)
-    loss, _ = cross_entropy_forward(logits, targets)
-    assert cross_entropy_forward(logits + shift, targets)[0] == pytest.approx(loss, abs=1e-10)
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])

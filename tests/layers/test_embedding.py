@@ -22,23 +22,6 @@ def test_each_id_is_replaced_by_its_row(rng):
         np.testing.assert_array_equal(x[b, t], p.weight[ids[b, t]])
 
 
-def test_repeated_ids_collect_all_their_gradients(rng):
-    p, dp = table(rng), Embedding(np.zeros((5, 3)))
-    ids, dy = np.array([[4, 0, 4], [1, 1, 4]]), rng.standard_normal((2, 3, 3))
-    embedding_backward(p, dp, dy, ids)
-    expected = np.zeros((5, 3))
-    for b, t in np.ndindex(2, 3):
-        expected[ids[b, t]] += dy[b, t]
-    np.testing.assert_allclose(dp.weight, expected, rtol=1e-12)
-    assert not dp.weight[[2, 3]].any()  # words that do not occur
-
-
-def test_no_ids_no_gradient(rng):
-    dp = Embedding(np.zeros((5, 3)))
-    embedding_backward(table(rng), dp, np.zeros((2, 0, 3)), np.zeros((2, 0), int))
-    assert not dp.weight.any()
-
-
 def test_unembedding_scores_each_row(rng):
     p, h = table(rng), rng.standard_normal((2, 4, 3))
     logits, _ = unembedding_forward(p, h)

@@ -2,8 +2,6 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from numpylm.layers.layer_norm import LayerNorm, layer_norm_forward, layer_norm_init
 
@@ -19,21 +17,6 @@ def test_the_formula_written_with_loops(rng):
         for d in range(6):
             xhat = (row[d] - mean) / math.sqrt(variance + 1e-3)
             assert y[b, t, d] == pytest.approx(p.gamma[d] * xhat + p.beta[d], rel=1e-10)
-
-
-def test_rows_have_mean_0_and_variance_1_at_the_start(rng):
-    y, _ = layer_norm_forward(layer_norm_init(64), 5 + 3 * rng.standard_normal((4, 64)))
-    np.testing.assert_allclose(y.mean(axis=-1), 0.0, atol=1e-12)
-    np.testing.assert_allclose(y.var(axis=-1), 1.0, rtol=1e-5)
-
-
-@given(seed=st.integers(0, 99), shift=st.floats(-50, 50), scale=st.floats(0.5, 50))
-def test_shift_and_scale_of_a_row_do_not_matter(seed, shift, scale):
-    x = np.random.default_rng(seed).standard_normal((2, 16))
-    p = layer_norm_init(16)
-    y, _ = layer_norm_forward(p, x, eps=0.0)
-    moved, _ = layer_norm_forward(p, shift + scale * x, eps=0.0)
-    np.testing.assert_allclose(moved, y, atol=1e-9)
 
 
 def test_a_large_mean_does_not_cancel_in_float32(rng):

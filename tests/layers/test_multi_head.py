@@ -50,13 +50,6 @@ def test_self_attention_is_attention_to_oneself(p, x):
     )
 
 
-def test_without_positions_a_permutation_of_the_tokens_permutes_the_output(p, x):
-    order = [3, 0, 4, 1, 2]
-    y, _ = multi_head_forward(p, x, n_heads=3)
-    permuted, _ = multi_head_forward(p, x[:, order], n_heads=3)
-    np.testing.assert_allclose(permuted, y[:, order], rtol=1e-10)
-
-
 def test_a_padding_mask_hides_keys_and_a_pair_mask_hides_pairs(p, x, memory):
     padding = np.arange(7) < np.array([[4], [7]])
     y, cache = multi_head_forward(p, x, memory, n_heads=2, mask=padding)

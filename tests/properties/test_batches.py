@@ -1,5 +1,7 @@
 """§5.1 Batches: shifted by one, each token as often as promised, a function of (seed, step)."""
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import assume, given
@@ -68,7 +70,7 @@ def test_buckets_visit_each_example_once_a_pass(lengths, batch_size, seed):
         assert sizes[:-1] == [batch_size] * (len(batches) - 1)
     if len(lengths) <= 50 * batch_size:  # one pool: no two batches overlap but at their ends
         spans = sorted((min(b), max(b)) for b in ([lengths[i] for i in b] for b in batches))
-        assert all(a[1] <= b[0] for a, b in zip(spans, spans[1:], strict=False))
+        assert all(a[1] <= b[0] for a, b in itertools.pairwise(spans))
 
 
 @given(st.data(), SIZES, SIZES, STREAMS, SEEDS)

@@ -127,9 +127,7 @@ def test_a_later_token_changes_no_earlier_logit(norm, positions, data, seed, bat
 
 @pytest.mark.parametrize("objective", sequences, ids=lambda o: o.name)
 @given(data=st.data(), seed=SEEDS, batch=BATCHES, length=LENGTHS)
-def test_what_is_not_to_be_predicted_might_as_well_not_follow(
-    objective, data, seed, batch, length
-):
+def test_what_is_not_to_be_predicted_might_as_well_not_follow(objective, data, seed, batch, length):
     """Targets up to a place: loss and every gradient are those of the sequence cut off there."""
     rng = np.random.default_rng(seed)
     config, theta, p = data.draw(learners(objective))

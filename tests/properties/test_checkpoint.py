@@ -16,13 +16,17 @@ FINITE = {"allow_nan": False, "allow_infinity": False}
 
 def arrays(**numbers):
     """Float arrays of any layout, empty ones too; −0, the least and the largest among numbers."""
-    return st.sampled_from([np.float32, np.float64]).flatmap(
-        lambda dtype: hnp.arrays(
-            dtype,
-            hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3),
-            elements=st.floats(width=np.finfo(dtype).bits, **numbers),
+    return (
+        st.sampled_from([np.float32, np.float64])
+        .flatmap(
+            lambda dtype: hnp.arrays(
+                dtype,
+                hnp.array_shapes(min_dims=0, max_dims=3, min_side=0, max_side=3),
+                elements=st.floats(width=np.finfo(dtype).bits, **numbers),
+            )
         )
-    ).flatmap(lambda a: st.sampled_from([a, a.T, a[::-1] if a.ndim else a]))
+        .flatmap(lambda a: st.sampled_from([a, a.T, a[::-1] if a.ndim else a]))
+    )
 
 
 def groups(**numbers):

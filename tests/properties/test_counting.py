@@ -1,5 +1,6 @@
-"""§1.1, §3.3, §5.3 What is counted: n-gram probabilities, scores of tasks, steps and their sizes."""
+"""§1.1, §3.3, §5.3 What is counted: n-gram probabilities, scores of tasks, sizes of steps."""
 
+import itertools
 import math
 from collections import Counter
 
@@ -40,8 +41,9 @@ def test_ngram_probabilities_sum_to_one_after_any_history(train, text, order, ad
 
 @given(STREAMS, st.sampled_from([0.5, 2.0]))
 def test_add_k_bigrams_are_the_formula_with_loops(train, k):
-    pairs, words = Counter(zip(train[:-1], train[1:], strict=True)), Counter(train[:-1])
-    expected = [(pairs[u, w] + k) / (words[u] + k * V) for u, w in zip(train, train[1:])]  # noqa: B905
+    pairs, words = Counter(itertools.pairwise(train)), Counter(train[:-1])
+    bigrams = itertools.pairwise(train)
+    expected = [(pairs[u, w] + k) / (words[u] + k * V) for u, w in bigrams]
     np.testing.assert_allclose(train_ngram(train, 2, V, add_k=k).probabilities(train), expected)
 
 
@@ -102,8 +104,8 @@ def test_the_learning_rate_rises_while_it_warms_up_and_then_never(config, val_lo
     rates = [learning_rate(step, config, val_losses) for step in range(60)]
     assert all(0 < rate <= config.lr * (1 + 1e-12) for rate in rates)
     warm, after = rates[: config.warmup], rates[config.warmup :]
-    assert all(a < b for a, b in zip(warm, warm[1:], strict=False))
-    assert all(b <= a * (1 + 1e-12) for a, b in zip(after, after[1:], strict=False))
+    assert all(a < b for a, b in itertools.pairwise(warm))
+    assert all(b <= a * (1 + 1e-12) for a, b in itertools.pairwise(after))
     if config.schedule == "cosine" and config.steps < 60 and config.warmup < 60:
         assert rates[max(config.steps, config.warmup + 1) :] == pytest.approx(
             [config.min_lr] * len(rates[max(config.steps, config.warmup + 1) :])

@@ -1,4 +1,4 @@
-"""§3.3, §5.4 Decoding: sampling draws from a distribution, a beam finds what greedy does, or more."""
+"""§3.3, §5.4 Decoding: sampling draws from a distribution, a beam is no worse than greedy."""
 
 import itertools
 import math

@@ -19,6 +19,7 @@ from tests.properties.strategies import (
     SEEDS,
     V,
     assert_close,
+    effort,
     jittered,
     learners,
     masks,
@@ -77,6 +78,7 @@ def test_more_padding_gives_bert_the_same_vectors(data, seed, length, extra):
 
 
 @each_objective
+@effort(0.6)
 @given(data=st.data())
 def test_a_padded_batch_is_its_sequences_one_by_one(objective, data):
     """Loss and every gradient, whatever ids stand in the padding and however much there is."""

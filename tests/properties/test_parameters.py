@@ -23,7 +23,9 @@ class Part:
 def trees(dtype):
     """Arrays of any shape, empty ones too, in any nesting of what a tree may be made of."""
     numbers = st.floats(width=32, allow_nan=False)
-    arrays = hnp.arrays(dtype, hnp.array_shapes(min_dims=0, min_side=0, max_side=3), elements=numbers)
+    arrays = hnp.arrays(
+        dtype, hnp.array_shapes(min_dims=0, min_side=0, max_side=3), elements=numbers
+    )
     return st.recursive(
         st.none() | arrays | arrays.map(lambda a: a.T),
         lambda child: st.one_of(

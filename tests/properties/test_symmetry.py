@@ -1,4 +1,4 @@
-"""§3.1, §4.2 Symmetries: what a model must not know: order, the names of words, a neighbour's row."""
+"""§3.1, §4.2 Symmetries: what a model must not know: an order, the names of words, other rows."""
 
 import numpy as np
 import pytest
@@ -18,6 +18,7 @@ from tests.properties.strategies import (
     SEEDS,
     V,
     assert_close,
+    effort,
     jittered,
     learners,
     masks,
@@ -85,6 +86,7 @@ def test_words_may_be_renamed(data, seed, batch, length, tied):
 
 
 @pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda o: o.name)
+@effort(0.2)
 @given(data=st.data(), seed=SEEDS)
 def test_the_order_of_the_sequences_in_a_batch_does_not_matter(objective, data, seed):
     config, theta, p = data.draw(learners(objective))

@@ -38,41 +38,11 @@ def rows(batch, part):
     return {name: a[part] for name, a in batch.items()}
 
 
-class Silent(DataParallel):
-    """Without dropout, so that results can be compared."""
-
-    def __init__(self, theta, p, n_shards):
-        super().__init__(
-            lambda *a, rng=None, **k: causal_lm_forward(*a, **k), causal_lm_backward,
-            theta, p, n_shards, count, config=CONFIG,
-        )  # fmt: skip
-
-
 def serial(theta, p, batch, **settings):
     loss, cache = causal_lm_forward(p, **batch, config=CONFIG, **settings)
     grad = np.zeros_like(theta)
     causal_lm_backward(p, view(p, grad), 1.0, cache)
     return loss, grad
-
-
-@pytest.mark.parametrize("n_shards", [1, 2, 3, 5, 7])
-def test_shards_add_up_to_the_serial_gradient(model, batch, n_shards):
-    loss, grad = serial(*model, batch)
-    with Silent(*model, n_shards) as parallel:
-        for _ in range(2):  # the second time in buffers that have been used
-            got_loss, got = parallel.gradient([batch], [0])
-            assert got_loss == pytest.approx(loss, rel=1e-12)
-            np.testing.assert_allclose(got, grad, rtol=1e-9, atol=1e-14)
-
-
-@pytest.mark.parametrize("n_shards", [1, 2])
-def test_micro_batches_add_up_to_one_large_batch(model, batch, n_shards):
-    loss, grad = serial(*model, batch)
-    micro_batches = [rows(batch, part) for part in (slice(0, 1), slice(1, 4), slice(4, 5))]
-    with Silent(*model, n_shards) as parallel:
-        got_loss, got = parallel.gradient(micro_batches, [0])
-    assert got_loss == pytest.approx(loss, rel=1e-12)
-    np.testing.assert_allclose(got, grad, rtol=1e-9, atol=1e-14)
 
 
 def test_a_seed_repeats_bit_for_bit_and_another_drops_other_units(model, batch):

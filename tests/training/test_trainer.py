@@ -2,9 +2,7 @@
 
 import dataclasses
 import errno
-import json
 import os
-import signal
 import threading
 
 import numpy as np
@@ -24,7 +22,7 @@ from numpylm.training.checkpoint import load_checkpoint, save_checkpoint
 from numpylm.training.config import TrainConfig
 from numpylm.training.run import open_run
 from numpylm.training.schedule import learning_rate
-from numpylm.training.trainer import Trainer, TrainingInterrupted
+from numpylm.training.trainer import Trainer
 
 SMALL = TrainConfig(
     n_layers=2, n_heads=2, d_model=12, d_ff=20, context=8, batch_size=4, dropout=0.1, bias=True,
@@ -43,51 +41,6 @@ def fit(folder, config):
     trainer = Trainer.start(folder, config)
     trainer.fit(log=None)
     return trainer
-
-
-@pytest.mark.parametrize(
-    "changes",
-    [
-        {},
-        {"batching": "bptt", "optimizer": "sgd", "momentum": 0.9, "schedule": "step", "lr": 0.1},
-        {"optimizer": "adam", "accumulate": 2, "tokenizer": "word", "tied": False, "threads": 1},
-        {"norm": "post", "positions": "sinusoidal", "tokenizer": "byte", "schedule": "constant"},
-        {"positions": "alibi", "optimizer": "sgd", "schedule": "plateau", "warmup": 0, "lr": 3.0,
-         "decay_factor": 0.25, "eval_every": 2},
-    ],
-)  # fmt: skip
-def test_a_resumed_run_ends_with_the_same_bits(tmp_path, config, changes):
-    config = dataclasses.replace(config, **changes)
-    whole = fit(tmp_path / "whole", config)
-    broken = Trainer.start(tmp_path / "broken", config)
-    stop_after(broken, 6)  # between two evaluations
-    with pytest.raises(TrainingInterrupted, match="step 6"):
-        broken.fit(log=None)
-    resumed = Trainer.resume(tmp_path / "broken")
-    assert resumed.step == 6
-    resumed.fit(log=None)
-    np.testing.assert_array_equal(whole.theta, resumed.theta)
-    for name, vector in whole.optimizer.state.items():
-        np.testing.assert_array_equal(vector, resumed.optimizer.state[name])
-    assert without_speed(whole) == without_speed(resumed)
-    assert whole.step == 12
-
-
-def stop_after(trainer, step):
-    """Ctrl-C while that step is computed."""
-    update = trainer._update
-
-    def update_and_interrupt(parallel):
-        update(parallel)
-        if trainer.step == step:
-            os.kill(os.getpid(), signal.SIGINT)
-
-    trainer._update = update_and_interrupt
-
-
-def without_speed(trainer):
-    lines = (trainer.run.folder / "metrics.jsonl").read_text().splitlines()
-    return [{k: v for k, v in json.loads(m).items() if k != "tokens_per_second"} for m in lines]
 
 
 def test_the_run_folder_holds_what_the_design_says(tmp_path, config):
