@@ -14,8 +14,10 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from numpylm.layers.softmax import softmax_forward
-from numpylm.models.gpt import GPT, GPTConfig, gpt_forward
+from numpylm.generation.cached import empty_past, next_logits
+from numpylm.generation.folding import fold_decoder
+from numpylm.layers.softmax import softmax_inplace
+from numpylm.models.gpt import GPT, GPTConfig
 from numpylm.parameters import Array
 
 
@@ -29,17 +31,38 @@ def next_token_distribution(
     """
     check_sampling(temperature, top_k, top_p)
     logits = logits.astype(np.float64)
-    order = np.argsort(-logits, kind="stable")  # most probable first
+    p = np.zeros_like(logits)
     if temperature == 0.0:
-        return np.eye(len(logits))[order[0]]
+        p[logits.argmax()] = 1.0
+        return p
+    kept = slice(None) if top_k is None else _largest(logits, top_k)
     with np.errstate(over="ignore"):  # near temperature 0 all but the largest go to −∞
-        p, _ = softmax_forward((logits - logits.max()) / temperature)
-    kept = len(p) if top_k is None else min(top_k, len(p))
-    p[order[kept:]] = 0.0
+        p[kept] = softmax_inplace((logits[kept] - logits.max()) / temperature)
     if top_p < 1.0:
+        possible = np.flatnonzero(p)
+        order = possible[np.argsort(-logits[possible], kind="stable")]  # most probable first
         before = np.cumsum(p[order]) - p[order]  # the probability of all that rank higher
-        p[order[before >= top_p * p.sum()]] = 0.0
-    return p / p.sum()
+        p[order[before >= top_p]] = 0.0
+        p /= p.sum()
+    return p
+
+
+def _largest(logits: Array, k: int) -> Array:
+    """Where the k largest are; of those that equal the last of them, the first."""
+    if k >= len(logits):
+        return np.arange(len(logits))
+    edge = np.partition(logits, -k)[-k]  # in time O(V): no sorting of the whole vocabulary
+    above = np.flatnonzero(logits > edge)
+    return np.concatenate([above, np.flatnonzero(logits == edge)[: k - len(above)]])
+
+
+def draw(p: Array, rng: np.random.Generator) -> int:
+    """An id from the distribution p (V,): the first at which Σ p exceeds a uniform number.
+
+    It is what ``rng.choice(len(p), p=p)`` draws, without its checks.
+    """
+    cumulative = p.cumsum()
+    return int(cumulative.searchsorted(rng.random() * cumulative[-1], side="right"))
 
 
 def generate(
@@ -55,21 +78,27 @@ def generate(
 ) -> Iterator[int]:
     """Yield ``n_tokens`` new ids that continue ids (n,), n ≥ 1.
 
-    The model sees the last ``context`` tokens. One ``rng`` state gives one text. Raises
-    ``ValueError`` for an empty prompt or settings that ``next_token_distribution`` refuses.
+    The model sees the last ``context`` tokens. Up to there each is read once (``cached.py``); from
+    there on the window slides, every token in it changes its position, and so all of it is read
+    again for each new one. One ``rng`` state gives one text. Raises ``ValueError`` for an empty
+    prompt or settings that ``next_token_distribution`` refuses.
     """
     check_sampling(temperature, top_k, top_p)
     if len(ids) == 0 or n_tokens < 0:
         raise ValueError(f"{n_tokens} tokens cannot continue a prompt of {len(ids)}")
+    folded = fold_decoder(p, config)
+    past, n = empty_past(folded, 1), 0
     seen = [int(i) for i in ids]
+    unread = seen[-config.context :]
     for _ in range(n_tokens):
-        window = np.array([seen[-config.context :]], np.int64)
-        logits, _ = gpt_forward(p, window, config=config)
-        distribution = next_token_distribution(
-            logits[0, -1], temperature=temperature, top_k=top_k, top_p=top_p
-        )
-        seen.append(int(rng.choice(len(distribution), p=distribution)))
-        yield seen[-1]
+        if n + len(unread) > config.context:
+            unread, n = seen[-config.context :], 0
+        logits = next_logits(folded, np.array([unread], np.int64), past, n)[0]
+        n += len(unread)
+        p_next = next_token_distribution(logits, temperature=temperature, top_k=top_k, top_p=top_p)
+        unread = [draw(p_next, rng)]
+        seen += unread
+        yield unread[0]
 
 
 def check_sampling(temperature: float, top_k: int | None, top_p: float) -> None:

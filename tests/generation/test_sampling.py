@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from numpylm.generation.sampling import generate, next_token_distribution
+from numpylm.generation.sampling import draw, generate, next_token_distribution
 from numpylm.models.gpt import GPTConfig, gpt_forward, gpt_init
 
 LOGITS = np.log(np.array([0.1, 0.4, 0.2, 0.3]))
@@ -48,6 +48,18 @@ def test_top_p_acts_on_what_top_k_leaves():
     np.testing.assert_allclose(p, [0, 4 / 7, 0, 3 / 7])
     p = next_token_distribution(LOGITS, top_k=2, top_p=0.5)  # 4/7 does
     np.testing.assert_allclose(p, [0, 1, 0, 0])
+
+
+def test_a_draw_is_that_of_the_generator_itself():
+    for seed in range(50):
+        p = np.random.default_rng(seed).dirichlet(np.full(seed + 1, 0.3))
+        a, b = (np.random.default_rng([seed, 1]) for _ in range(2))
+        assert [draw(p, a) for _ in range(20)] == [b.choice(len(p), p=p) for _ in range(20)]
+
+
+def test_greedy_needs_no_more_memory_than_the_vocabulary():
+    p = next_token_distribution(np.eye(1, 300_000, 7)[0], temperature=0.0)  # 300,000² would fail
+    assert p.argmax() == p.sum() * 7 == 7
 
 
 @pytest.fixture

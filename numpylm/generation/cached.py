@@ -1,0 +1,181 @@
+"""§5.4 The key-value cache: a decoder reads each token once.
+
+Keys and values of a position depend on what stands before it, never on what comes after. So they
+are kept, and the forward of one more token, at position n, is one row of the ordinary forward:
+
+    q, k_n, v_n = h W_Q, h W_K, h W_V                   h (B, 1, D): the new token alone
+    y = softmax(q [k_0 … k_n]ᵀ / √d_head) [v_0 … v_n]
+
+One token costs O(n) attention instead of O(n²), and the matrix products of one row instead of n.
+The keys and values of an encoder's memory do not change at all: they are computed once.
+
+The cache is an explicit array ``past``, (n_layers, 2, B, H, context, d_head), keys then values,
+and n says how much of it is filled. The same function reads a whole prompt (T tokens at n = 0) and
+then one token at a time. For one row a call of NumPy costs as much as the arithmetic in it, so
+the matrices are those of ``folding.py``: the same function with half the calls.
+Source: Shazeer 2019, arXiv:1911.02150, §2.4.1 (incremental multi-head attention).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+
+from numpylm.generation.folding import FoldedDecoder, FoldedLayer
+from numpylm.layers.activations import ACTIVATIONS
+from numpylm.layers.attention import causal_mask
+from numpylm.layers.embedding import embedding_forward, unembedding_forward
+from numpylm.layers.layer_norm import LayerNorm, layer_norm_forward
+from numpylm.layers.linear import Linear, linear_forward
+from numpylm.layers.multi_head import split_heads
+from numpylm.layers.positional import alibi_bias, sinusoidal_encoding
+from numpylm.layers.softmax import softmax_inplace
+from numpylm.models.config import StackConfig
+from numpylm.parameters import Array
+
+KeyValues = tuple[Array, Array]  # (B, H, S, d_head) each
+
+
+def empty_past(p: FoldedDecoder, batch: int) -> Array:
+    """Room for the keys and values of ``batch`` sequences as long as the context."""
+    c = p.config
+    shape = (c.n_layers, 2, batch, c.n_heads, c.context, c.d_model // c.n_heads)
+    return np.empty(shape, p.embedding.tokens.weight.dtype)
+
+
+def memory_past(p: FoldedDecoder, memory: Array) -> list[KeyValues]:
+    """Keys and values of an encoder's memory (B, S, D), for the cross-attention of each layer."""
+
+    def heads(linear: Linear) -> Array:
+        return split_heads(linear_forward(linear, memory)[0], p.config.n_heads)
+
+    return [(heads(layer.memory_key), heads(layer.memory_value)) for layer in p.layers]
+
+
+def next_logits(
+    p: FoldedDecoder,
+    ids: Array,
+    past: Array,
+    n: int,
+    memory: list[KeyValues] | None = None,
+    memory_mask: Array | None = None,
+) -> Array:
+    """Logits (B, V) of the token that follows ids (B, T), which stand at positions n … n + T − 1.
+
+    Reads past[..., :n, :] and writes past[..., n : n + T, :]. memory (from ``memory_past``) may
+    have fewer sequences than ids: each then serves B / B_memory of them in a row, as in a beam.
+    memory_mask (B_memory, S) is False at padding. Raises ``ValueError`` for ids outside the
+    vocabulary or more tokens than the past has room for.
+    """
+    length, context = ids.shape[1], past.shape[-2]
+    if n + length > context:
+        raise ValueError(f"{length} tokens after {n} exceed the context {context}")
+    x = _embed(p, ids, n)
+    for i, layer in enumerate(p.layers):
+        x = _layer(layer, x, past[i], n, memory[i] if memory else None, memory_mask, p.config)
+    last = x[length - 1 :: length]
+    if p.norm is not None:
+        last = _unit(last) * p.norm.gamma
+        if p.norm.beta is not None:
+            last += p.norm.beta
+    if p.output is None:
+        return unembedding_forward(p.embedding.tokens, last)[0]
+    return _linear(p.output, last)
+
+
+def _embed(p: FoldedDecoder, ids: Array, n: int) -> Array:
+    """E[ids] and positions from n on, as rows (B·T, D); of mean 0 in pre-norm, see folding."""
+    x, _ = embedding_forward(p.embedding.tokens, ids)
+    positions, (_, length, d_model) = p.config.positions, x.shape
+    if positions == "learned":
+        x += p.embedding.positions.weight[n : n + length]
+    elif positions == "sinusoidal":
+        x *= math.sqrt(d_model)
+        x += sinusoidal_encoding(p.config.context, d_model, x.dtype)[n : n + length]
+    if p.config.norm == "pre":
+        x -= np.add.reduce(x, axis=-1, keepdims=True) / d_model
+    return x.reshape(-1, d_model)
+
+
+def _layer(
+    p: FoldedLayer,
+    x: Array,
+    past: Array,
+    n: int,
+    memory: KeyValues | None,
+    memory_mask: Array | None,
+    config: StackConfig,
+) -> Array:
+    """``transformer_layer_forward`` of rows x (B·T, D)."""
+    activate, _ = ACTIVATIONS[config.activation]
+    x = _residual(p.norms, 0, x, lambda h: _self_attend(p, h, past, n, config.positions))
+    if memory is not None:
+        x = _residual(p.norms, 1, x, lambda h: _cross_attend(p, h, *memory, memory_mask))
+    return _residual(
+        p.norms, -1, x, lambda h: _linear(p.feed_output, activate(_linear(p.hidden, h))[0])
+    )
+
+
+def _residual(
+    norms: tuple[LayerNorm, ...], which: int, x: Array, sublayer: Callable[[Array], Array]
+) -> Array:
+    """``residual_forward``; in pre-norm all of the layer norm but ``_unit`` is folded."""
+    if not norms:
+        return x + sublayer(_unit(x))
+    return layer_norm_forward(norms[which], x + sublayer(x))[0]
+
+
+def _unit(x: Array, *, eps: float = 1e-5) -> Array:
+    """x / √(|x|² + Dε): the layer norm of rows x (N, D) of mean 0, over √D."""
+    square = np.vecdot(x, x)
+    square += x.shape[-1] * eps
+    return x / np.sqrt(square)[:, None]
+
+
+def _self_attend(p: FoldedLayer, h: Array, past: Array, n: int, positions: str) -> Array:
+    """``multi_head_forward``, causal, over the keys and values so far and the new ones."""
+    _, batch, n_heads, context, d_head = past.shape
+    length = len(h) // batch
+    end = n + length
+    qkv = _linear(p.qkv, h).reshape(batch, length, 3, n_heads, d_head).transpose(2, 0, 3, 1, 4)
+    past[:, :, :, n:end] = qkv[1:]
+    keys, values = past[:, :, :, :end]
+    scores = qkv[0] @ keys.swapaxes(-2, -1)
+    if positions == "alibi":  # the last queries of a full context: one table serves every n
+        scores += alibi_bias(n_heads, length, context, h.dtype)[..., context - end :]
+    if length > 1:
+        np.copyto(scores, -np.inf, where=~causal_mask(length, end))
+    y = _softmax_times(scores, values)
+    return _linear(p.output, y.swapaxes(1, 2).reshape(h.shape))
+
+
+def _cross_attend(
+    p: FoldedLayer, h: Array, keys: Array, values: Array, mask: Array | None
+) -> Array:
+    """``multi_head_forward`` to a memory: all rows of h that share one are queries side by side."""
+    batch, n_heads, _, d_head = keys.shape
+    q = _linear(p.cross_query, h).reshape(batch, -1, n_heads, d_head).swapaxes(1, 2)
+    scores = q @ keys.swapaxes(-2, -1)
+    if mask is not None:
+        np.copyto(scores, -np.inf, where=~mask[:, None, None, :])
+    y = softmax_inplace(scores) @ values
+    return _linear(p.cross_output, y.swapaxes(1, 2).reshape(h.shape))
+
+
+def _softmax_times(scores: Array, values: Array) -> Array:
+    """softmax(S) V, divided last because V has fewer columns; overwrites S."""
+    scores -= np.maximum.reduce(scores, axis=-1, keepdims=True)
+    np.exp(scores, out=scores)
+    y = scores @ values
+    y /= np.add.reduce(scores, axis=-1, keepdims=True)
+    return y
+
+
+def _linear(p: Linear, x: Array) -> Array:
+    """y = x W + b for rows x (N, D). For one row ``dot`` takes half the time of ``@``."""
+    y = x.dot(p.weight)
+    if p.bias is not None:
+        y += p.bias
+    return y

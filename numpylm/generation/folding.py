@@ -1,0 +1,120 @@
+"""§5.4 Folding: what does not depend on the token is computed once, before generation.
+
+In pre-norm every sublayer begins with a layer norm and a matrix. With x̄ = x − mean(x),
+
+    LayerNorm(x) W + b = x̄ / √(|x̄|² + Dε) · W′ + b′        W′ = √D γ ⊙ W,   b′ = β W + b
+
+A mean that is never used need never be made: if the columns of everything that writes to the
+residual stream are centred, x = x̄ throughout, and the layer norm has become a division by a length.
+The query matrix takes the scale 1/√d_head, and stands beside those of keys and values.
+
+In post-norm the norm's output is the residual stream itself, so γ and β must stay.
+Source: Jiang et al. 2023, arXiv:2305.14858 (pre-norm with layer norm equals one with RMS norm).
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from numpylm.layers.input_embedding import InputEmbedding
+from numpylm.layers.layer_norm import LayerNorm
+from numpylm.layers.linear import Linear
+from numpylm.models.gpt import GPT, GPTConfig
+from numpylm.models.layer import TransformerLayer
+from numpylm.models.seq2seq import Seq2Seq, Seq2SeqConfig
+from numpylm.models.stack import Stack
+
+
+@dataclass(frozen=True)
+class FoldedLayer:
+    qkv: Linear  # (D, 3 D)
+    output: Linear  # (D, D)
+    cross_query: Linear | None  # (D, D); with the next three None without cross-attention
+    memory_key: Linear | None
+    memory_value: Linear | None
+    cross_output: Linear | None
+    hidden: Linear  # (D, d_ff)
+    feed_output: Linear  # (d_ff, D)
+    norms: tuple[LayerNorm, ...]  # post-norm: after each sublayer; pre-norm: none is left
+
+
+@dataclass(frozen=True)
+class FoldedDecoder:
+    """A decoder for ``next_logits``; its tables are the model's own, its matrices are copies."""
+
+    embedding: InputEmbedding
+    layers: list[FoldedLayer]
+    norm: LayerNorm | None  # pre-norm: before the output, its γ times √D
+    output: Linear | None  # (D, V); None if tied to the embedding
+    config: GPTConfig | Seq2SeqConfig
+
+
+def fold_decoder(p: GPT | Seq2Seq, config: GPTConfig | Seq2SeqConfig) -> FoldedDecoder:
+    """The language model, or the decoder of the encoder-decoder, for generation."""
+    embedding = p.embedding if isinstance(p, GPT) else p.target_embedding
+    decoder: Stack = p.decoder
+    layers = [_fold_layer(layer, config) for layer in decoder.layers]
+    norm = None
+    if decoder.norm is not None:
+        norm = LayerNorm(math.sqrt(config.d_model) * decoder.norm.gamma, decoder.norm.beta)
+    return FoldedDecoder(embedding, layers, norm, p.output, config)
+
+
+def _fold_layer(p: TransformerLayer, config: GPTConfig | Seq2SeqConfig) -> FoldedLayer:
+    pre, scale = config.norm == "pre", 1.0 / math.sqrt(config.d_model // config.n_heads)
+
+    def reads(norm: LayerNorm, linear: Linear, scale: float = 1.0) -> Linear:
+        return _scaled(_fold_norm(norm, linear) if pre else linear, scale)
+
+    def writes(linear: Linear) -> Linear:
+        return _centred(linear) if pre else linear
+
+    own, cross, feed = p.self_attention, p.cross_attention, p.feed_forward
+    norm = p.self_attention_norm
+    qkv = [reads(norm, own.query, scale), reads(norm, own.key), reads(norm, own.value)]
+    norms = (norm, p.cross_attention_norm, p.feed_forward_norm)
+    return FoldedLayer(
+        _side_by_side(qkv),
+        writes(own.output),
+        reads(p.cross_attention_norm, cross.query, scale) if cross else None,
+        cross.key if cross else None,
+        cross.value if cross else None,
+        writes(cross.output) if cross else None,
+        reads(p.feed_forward_norm, feed.hidden),
+        writes(feed.output),
+        () if pre else norms,
+    )
+
+
+def _fold_norm(norm: LayerNorm, linear: Linear) -> Linear:
+    """W′ = √D γ ⊙ W, b′ = β W + b."""
+    weight = (math.sqrt(norm.gamma.size) * norm.gamma)[:, None] * linear.weight
+    if norm.beta is None:
+        return Linear(weight, linear.bias)
+    shift = norm.beta @ linear.weight
+    return Linear(weight, shift if linear.bias is None else shift + linear.bias)
+
+
+def _centred(linear: Linear) -> Linear:
+    """The same map, its output of mean 0."""
+    weight, bias = linear.weight, linear.bias
+    weight = weight - weight.mean(axis=1, keepdims=True)
+    return Linear(weight, None if bias is None else bias - bias.mean())
+
+
+def _scaled(linear: Linear, scale: float) -> Linear:
+    if scale == 1.0:
+        return linear
+    bias = linear.bias
+    return Linear(scale * linear.weight, None if bias is None else scale * bias)
+
+
+def _side_by_side(linears: list[Linear]) -> Linear:
+    """Several maps of one input as one map."""
+    weight = np.concatenate([linear.weight for linear in linears], axis=1)
+    if linears[0].bias is None:
+        return Linear(weight, None)
+    return Linear(weight, np.concatenate([linear.bias for linear in linears]))
