@@ -17,7 +17,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numpylm.models.seq2seq import Seq2Seq, Seq2SeqConfig, decode_forward, encode_forward
+from numpylm.generation.cached import KeyValues, empty_past, memory_past, next_logits
+from numpylm.generation.folding import FoldedDecoder, fold_decoder
+from numpylm.models.seq2seq import Seq2Seq, Seq2SeqConfig, encode_forward
 from numpylm.parameters import Array
 
 
@@ -43,18 +45,8 @@ def greedy_search(
 ) -> list[Hypothesis]:
     """One hypothesis for each source (B, S), of at most ``max_tokens`` tokens with its end."""
     _check(config, 1, max_tokens)
-    memory, _ = encode_forward(p, source, config=config, source_mask=source_mask)
-    target = np.full((len(source), 1), start, np.int64)
-    total, ended = np.zeros(len(source)), np.zeros(len(source), bool)
-    for _ in range(max_tokens):
-        log_p = _next_log_probabilities(p, memory, target, config, source_mask)
-        token = np.where(ended, end, log_p.argmax(axis=-1))
-        total += np.where(ended, 0.0, np.take_along_axis(log_p, token[:, None], axis=1)[:, 0])
-        ended |= token == end
-        target = np.concatenate([target, token[:, None]], axis=1)
-        if ended.all():
-            break
-    return [_hypothesis(*row, end, alpha) for row in zip(target, total, strict=True)]
+    reader = _read(p, source, config, source_mask)
+    return _greedy(reader, start, end, max_tokens, alpha)
 
 
 def beam_search(
@@ -71,26 +63,21 @@ def beam_search(
 ) -> list[Hypothesis]:
     """The best hypothesis found for each source (B, S); never worse than the greedy one.
 
-    All B · K beginnings go through the decoder as one batch. At each step every beginning may
-    end, which makes a finished hypothesis; the K best ways to go on stay. A source is done when
-    no beginning of its can still beat its best. Raises ``ValueError`` for a beam or max_tokens
-    below 1 or a max_tokens beyond the model's context.
+    All B · K beginnings go through the decoder as one batch, one token at a time. At
+    each step every beginning may end, which makes a finished hypothesis; the K best ways to go on
+    stay. A source is done when no beginning of its can still beat its best. Raises ``ValueError``
+    for a beam or max_tokens below 1 or a max_tokens beyond the model's context.
     """
     _check(config, beam, max_tokens)
-    best = greedy_search(
-        p, source, config=config, start=start, end=end, max_tokens=max_tokens, alpha=alpha,
-        source_mask=source_mask,
-    )  # fmt: skip
-    memory, _ = encode_forward(p, source, config=config, source_mask=source_mask)
-    memory = memory.repeat(beam, axis=0)
-    mask = None if source_mask is None else source_mask.repeat(beam, axis=0)
-    batch = len(source)
+    reader, batch = _read(p, source, config, source_mask), len(source)
+    best = _greedy(reader, start, end, max_tokens, alpha)
+    past = reader.empty_past(beam)
     targets = np.full((batch, beam, 1), start, np.int64)
     totals = np.full((batch, beam), -np.inf)
     totals[:, 0] = 0.0  # one beginning, the start token; the other places are empty
     for length in range(1, max_tokens + 1):
-        flat = targets.reshape(batch * beam, -1)
-        log_p = _next_log_probabilities(p, memory, flat, config, mask)
+        newest = targets.reshape(batch * beam, -1)[:, -1:]
+        log_p = reader.next_log_probabilities(newest, past, length - 1)
         extended = totals[:, :, None] + log_p.reshape(batch, beam, -1)
         last = length == max_tokens
         for b in range(batch):
@@ -105,6 +92,8 @@ def beam_search(
         totals = np.take_along_axis(extended.reshape(batch, -1), order, axis=1)
         parent_targets = np.take_along_axis(targets, parents[:, :, None], axis=1)
         targets = np.concatenate([parent_targets, tokens[:, :, None]], axis=2)
+        rows = (beam * np.arange(batch)[:, None] + parents).ravel()
+        past[..., :length, :] = past[:, :, rows, :, :length]  # a beginning's past goes with it
         # log P only falls, so a beginning ends at best with its total over the largest divisor.
         divisor = max(_divisor(length + 1, alpha), _divisor(max_tokens, alpha))
         if all(h.score >= t / divisor for h, t in zip(best, totals[:, 0], strict=True)):
@@ -112,14 +101,49 @@ def beam_search(
     return best
 
 
-def _next_log_probabilities(
-    p: Seq2Seq, memory: Array, target: Array, config: Seq2SeqConfig, mask: Array | None
-) -> Array:
-    """log P of each next token, (B, V), in float64."""
-    logits, _ = decode_forward(p, memory, target, config=config, source_mask=mask)
-    last = logits[:, -1].astype(np.float64)
-    last -= last.max(axis=-1, keepdims=True)
-    return last - np.log(np.exp(last).sum(axis=-1, keepdims=True))
+@dataclass(frozen=True)
+class _Reader:
+    """A decoder beside the sources that it translates, read once."""
+
+    decoder: FoldedDecoder
+    memory: list[KeyValues]
+    mask: Array | None
+
+    @property
+    def batch(self) -> int:
+        return len(self.memory[0][0])
+
+    def empty_past(self, beam: int = 1) -> Array:
+        return empty_past(self.decoder, self.batch * beam)
+
+    def next_log_probabilities(self, ids: Array, past: Array, n: int) -> Array:
+        """log P of the token after ids (B·K, 1) at position n: (B·K, V), float64."""
+        logits = next_logits(self.decoder, ids, past, n, self.memory, self.mask)
+        logits = logits.astype(np.float64)
+        logits -= logits.max(axis=-1, keepdims=True)
+        return logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
+
+
+def _read(p: Seq2Seq, source: Array, config: Seq2SeqConfig, mask: Array | None) -> _Reader:
+    memory, _ = encode_forward(p, source, config=config, source_mask=mask)
+    decoder = fold_decoder(p, config)
+    return _Reader(decoder, memory_past(decoder, memory), mask)
+
+
+def _greedy(
+    reader: _Reader, start: int, end: int, max_tokens: int, alpha: float
+) -> list[Hypothesis]:
+    past, target = reader.empty_past(), np.full((reader.batch, 1), start, np.int64)
+    total, ended = np.zeros(reader.batch), np.zeros(reader.batch, bool)
+    for n in range(max_tokens):
+        log_p = reader.next_log_probabilities(target[:, n:], past, n)
+        token = np.where(ended, end, log_p.argmax(axis=-1))
+        total += np.where(ended, 0.0, np.take_along_axis(log_p, token[:, None], axis=1)[:, 0])
+        ended |= token == end
+        target = np.concatenate([target, token[:, None]], axis=1)
+        if ended.all():
+            break
+    return [_hypothesis(*row, end, alpha) for row in zip(target, total, strict=True)]
 
 
 def _hypothesis(target: Array, total: float, end: int, alpha: float) -> Hypothesis:
