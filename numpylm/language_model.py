@@ -65,15 +65,18 @@ class LanguageModel:
             self.p, ids, tokens, config=self.config, rng=np.random.default_rng(seed),
             temperature=temperature, top_k=top_k, top_p=top_p,
         )  # fmt: skip
-        text = self.tokenizer.decode(ids)
+        # Decoding the last token again shows what stands between it and the next (a blank, or
+        # nothing); what stands before it cannot change any more.
+        tail = [int(ids[-1])]
+        known = len(self.tokenizer.decode(tail))
         with one_blas_thread():  # one token at a time is too little for more
             for token in new:
-                ids = np.append(ids, np.int64(token))
-                longer = self.tokenizer.decode(ids)
-                if not longer.endswith("\N{REPLACEMENT CHARACTER}"):  # half a character so far
-                    yield longer[len(text) :]
-                    text = longer
-        if rest := self.tokenizer.decode(ids)[len(text) :]:
+                tail.append(token)
+                piece = self.tokenizer.decode(tail)[known:]
+                if not piece.endswith("\N{REPLACEMENT CHARACTER}"):  # half a character so far
+                    yield piece
+                    tail, known = [token], len(self.tokenizer.decode([token]))
+        if rest := self.tokenizer.decode(tail)[known:]:
             yield rest
 
     def loss(self, text: str) -> float:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import numpylm
-from numpylm.data.vocabulary import ByteTokenizer
+from numpylm.data.vocabulary import ByteTokenizer, CharTokenizer, WordTokenizer
 from numpylm.generation.sampling import generate
 from numpylm.language_model import LanguageModel
 from numpylm.models.gpt import GPTConfig, gpt_forward, gpt_init
@@ -78,6 +78,33 @@ def test_half_a_character_is_not_printed():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("numpylm.language_model.generate", lambda *_, **__: ids)
         assert list(lm.stream("a", tokens=4)) == ["é", "!", "\N{REPLACEMENT CHARACTER}"]
+
+
+@pytest.mark.parametrize(
+    "tokenizer",
+    [
+        CharTokenizer("\n ab\N{REPLACEMENT CHARACTER}"),
+        WordTokenizer(("<unk>", "<eos>", "a", "", "be", "\N{REPLACEMENT CHARACTER}")),
+        ByteTokenizer(),
+    ],
+    ids=lambda t: t.kind,
+)
+def test_pieces_of_any_ids_make_the_text_of_all_ids(tokenizer, monkeypatch):
+    """Also of bytes that are no UTF-8, and of pieces that are drawn after half a character."""
+    lm = LanguageModel(None, None, tokenizer, step=0)
+    rng = np.random.default_rng(0)
+    prompts = {"char": "b", "word": "a <unk>\n", "byte": "é"}
+    start = tokenizer.encode(prompts[tokenizer.kind])
+    for _ in range(200 if tokenizer.kind == "byte" else 20):
+        chosen = rng.integers(0, tokenizer.vocab_size, 12)
+        if tokenizer.kind == "byte":  # mostly parts of characters of two to four bytes
+            chosen = rng.choice(np.frombuffer("aé€\U0001f600\xff".encode(), np.uint8), 12)
+        monkeypatch.setattr(
+            "numpylm.language_model.generate", lambda *_, new=chosen, **__: iter(new.tolist())
+        )
+        text = "".join(lm.stream(tokenizer.decode(start)))
+        everything = tokenizer.decode(np.append(start, chosen))
+        assert text == everything[len(tokenizer.decode(start)) :]
 
 
 def test_it_prints_short(runs):

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Protocol
@@ -31,7 +32,7 @@ class Tokenizer(Protocol):
     @property
     def vocab_size(self) -> int: ...
     def encode(self, text: str) -> Array: ...
-    def decode(self, ids: Array) -> str: ...
+    def decode(self, ids: Sequence[int] | Array) -> str: ...
     def to_json(self) -> str: ...
 
 
@@ -70,7 +71,7 @@ class CharTokenizer:
             raise ValueError(f"the character vocabulary does not know {names}")
         return ids
 
-    def decode(self, ids: Array) -> str:
+    def decode(self, ids: Sequence[int] | Array) -> str:
         """The text of the ids."""
         return "".join(self.symbols[i] for i in np.asarray(ids).ravel().tolist())
 
@@ -116,7 +117,7 @@ class WordTokenizer:
         """The share of ``<unk>`` among ids: a low loss on a text of unknown words means nothing."""
         return float(np.mean(ids == self._ids[UNKNOWN])) if len(ids) else 0.0
 
-    def decode(self, ids: Array) -> str:
+    def decode(self, ids: Sequence[int] | Array) -> str:
         """The words of a line with blanks between them; ``<eos>`` becomes the end of the line.
 
         The text of more ids begins with the text of fewer, so it can be written as it is drawn.
@@ -144,7 +145,7 @@ class ByteTokenizer:
         """(n,) int64 ids from 0 to 255."""
         return np.frombuffer(text.encode("utf-8"), np.uint8).astype(np.int64)
 
-    def decode(self, ids: Array) -> str:
+    def decode(self, ids: Sequence[int] | Array) -> str:
         """The text; bytes that are not UTF-8, as in half a character, become U+FFFD."""
         return np.asarray(ids).astype(np.uint8).tobytes().decode("utf-8", errors="replace")
 
