@@ -226,6 +226,7 @@ PAIRS: list[Pair] = [
     _row("pair_loss", next_sentence, _bert, X, pair_labels),
     _bert_row("masked_lm post-norm", masked, token_ids, targets),
     _bert_row("masked_lm pre-norm", masked, token_ids, targets, norm="pre"),
+    _bert_row("masked_lm alibi both ways", masked, token_ids, targets, positions="alibi"),
     _bert_row("next_sentence", next_sentence, token_ids, segment_ids, pair_labels),
     _bert_row("bert_pretraining", next_sentence, token_ids, segment_ids, targets, pair_labels),
     _head_row("classifier of a text", heads, token_ids, segment_ids, pooled=True),

@@ -13,6 +13,8 @@ Learned (Gehring et al. 2017; GPT, BERT): a table of free parameters, a row for 
 ALiBi (Press, Smith & Lewis 2022, arXiv:2108.12409, §3): nothing is added to the embedding. Head h
 adds −m_h |i − j| to the score of query i and key j, m_h = 2^(−8h / H), h = 1 … H: the farther, the
 less, some heads more and some less steeply. Small models on little text learn faster with it.
+A model that reads both ways could not tell left from right by |i − j|. There the heads come in
+pairs of one slope, m_k = 2^(−8k / ⌈H/2⌉): one looks back (j ≤ i), the other ahead (j ≥ i).
 """
 
 from __future__ import annotations
@@ -91,18 +93,35 @@ def learned_positions_backward(
     return dy
 
 
-def alibi_bias(n_heads: int, n_queries: int, n_keys: int, dtype: DTypeLike = np.float64) -> Array:
+def alibi_bias(
+    n_heads: int,
+    n_queries: int,
+    n_keys: int,
+    dtype: DTypeLike = np.float64,
+    *,
+    both_ways: bool = False,
+) -> Array:
     """−m_h |i − j|, (H, T, S), to be added to the scores. Read-only: calls share it.
 
     With more keys than queries the queries are the last T positions, as in ``causal_mask``.
+    ``both_ways``, for a model without a causal mask: even heads look back and odd ones ahead, −∞
+    elsewhere; the last of an odd number of heads looks to both sides.
     """
-    return _alibi_table(n_heads, n_queries, n_keys, np.dtype(dtype).str)
+    return _alibi_table(n_heads, n_queries, n_keys, np.dtype(dtype).str, both_ways)
 
 
 @lru_cache(maxsize=64)
-def _alibi_table(n_heads: int, n_queries: int, n_keys: int, dtype: str) -> Array:
-    slopes = 2.0 ** (-8.0 * np.arange(1, n_heads + 1) / n_heads)
+def _alibi_table(n_heads: int, n_queries: int, n_keys: int, dtype: str, both_ways: bool) -> Array:
     query, key = np.arange(n_keys - n_queries, n_keys), np.arange(n_keys)
-    table = (-slopes[:, None, None] * np.abs(query[:, None] - key)).astype(dtype)
+    ahead = key - query[:, None]  # (T, S)
+    n_slopes = (n_heads + 1) // 2 if both_ways else n_heads
+    slopes = 2.0 ** (-8.0 * np.arange(1, n_slopes + 1) / n_slopes)
+    if both_ways:
+        slopes = slopes.repeat(2)[:n_heads]
+    table = (-slopes[:, None, None] * np.abs(ahead)).astype(dtype)
+    if both_ways:
+        paired = n_heads // 2 * 2
+        table[0:paired:2, ahead > 0] = -np.inf
+        table[1:paired:2, ahead < 0] = -np.inf
     table.flags.writeable = False
     return table

@@ -96,7 +96,8 @@ def transformer_layer_forward(
     residual = partial(residual_forward, norm=config.norm, dropout=config.dropout, rng=rng)
     bias = None
     if config.positions == "alibi":
-        bias = alibi_bias(config.n_heads, x.shape[1], x.shape[1], x.dtype)
+        length = x.shape[1]
+        bias = alibi_bias(config.n_heads, length, length, x.dtype, both_ways=not causal)
     x, c_self = residual(
         p.self_attention_norm,
         x,

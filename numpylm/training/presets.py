@@ -27,9 +27,11 @@ PRESETS = {
         n_layers=3, n_heads=8, d_model=256, d_ff=1024, dropout=0.2, positions="alibi",
         lr=1e-3, min_lr=1e-5, warmup=400, steps=6 * 2039, eval_every=2039,
     ),
+    # Learned positions need many more steps until the neighbours of a masked word are looked at.
     "bert-tiny": TrainConfig(
-        objective="bert", tokenizer="word", min_count=3, batch_size=32, context=64,
-        norm="pre", bias=True, lr=1e-3, min_lr=1e-5, warmup=500, steps=10_000, eval_every=1000,
+        objective="bert", tokenizer="word", min_count=5, batch_size=16, context=128,
+        n_heads=8, positions="alibi", bias=True,
+        lr=2e-3, min_lr=2e-5, warmup=500, steps=10_000, eval_every=1000,
     ),
     "denoising": TrainConfig(
         objective="spans", batch_size=16, context=96, positions="sinusoidal", bias=True,

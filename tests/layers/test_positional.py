@@ -86,3 +86,20 @@ def test_alibi_written_with_loops():
             for j in range(5):
                 assert bias[head, i, j] == -slope * abs(i + 2 - j)
     assert alibi_bias(2, 3, 3, np.float32).dtype == np.float32
+
+
+def test_alibi_both_ways_written_with_loops():
+    """A pair of heads for each slope, one for each side; a last head alone sees both."""
+    bias = alibi_bias(5, 4, 4, both_ways=True)
+    slopes = [2 ** (-8 / 3), 2 ** (-8 / 3), 2 ** (-16 / 3), 2 ** (-16 / 3), 2**-8]
+    for head, slope in enumerate(slopes):
+        for i in range(4):
+            for j in range(4):
+                hidden = head < 4 and (j > i if head % 2 == 0 else j < i)
+                wanted = -np.inf if hidden else -slope * abs(i - j)
+                assert bias[head, i, j] == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize("n_heads", [1, 2, 3, 8])
+def test_both_ways_every_position_sees_every_other(n_heads):
+    assert np.isfinite(alibi_bias(n_heads, 6, 6, both_ways=True)).any(axis=0).all()
