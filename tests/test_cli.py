@@ -9,9 +9,9 @@ import time
 
 import numpy as np
 import pytest
-from safetensors.numpy import load_file
 
 from numpylm.cli import main
+from tests.signals import needs_ctrl_c
 
 SMALL = [
     "--n-layers", "1", "--n-heads", "2", "--d-model", "8", "--d-ff", "16", "--context", "8",
@@ -221,32 +221,7 @@ def wait_for_checkpoint(here, name):
     raise AssertionError("no checkpoint appeared")
 
 
-@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
-def test_a_killed_run_resumes_bit_for_bit(here):
-    """kill -9 at random moments, several times over one run, then compare with an unbroken one."""
-    whole = start(here, "--name", "whole", "--steps", "400")
-    assert whole.wait(timeout=120) == 0
-    rng = np.random.default_rng()
-    process = start(here, "--name", "killed", "--steps", "400")
-    wait_for_checkpoint(here, "killed")
-    kills = 0
-    while kills < 4 and process.poll() is None:
-        time.sleep(rng.uniform(0.0, 1.0))
-        process.send_signal(signal.SIGKILL)
-        kills += process.wait(timeout=30) == -signal.SIGKILL
-        process = start(here, "--resume", "runs/killed")
-        time.sleep(1.0)  # most of it is the start of Python
-    assert process.wait(timeout=120) == 0
-    assert kills > 0
-    expected, found = (
-        load_file(here / "runs" / name / "checkpoint.safetensors") for name in ("whole", "killed")
-    )
-    assert expected.keys() == found.keys()
-    for name, array in expected.items():
-        np.testing.assert_array_equal(array, found[name], err_msg=name)
-
-
-@pytest.mark.skipif(os.name != "posix", reason="needs SIGINT")
+@needs_ctrl_c
 def test_ctrl_c_saves_and_says_how_to_go_on(here):
     process = start(here, "--name", "run", "--steps", "1000000", out=subprocess.PIPE)
     wait_for_checkpoint(here, "run")
