@@ -19,6 +19,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
+from numpylm.files import parse_json
 from numpylm.parameters import Array
 
 UNKNOWN, END = "<unk>", "<eos>"
@@ -67,8 +68,10 @@ class CharTokenizer:
         ids = np.searchsorted(self._code_points, points).clip(max=self.vocab_size - 1)
         unknown = points[self._code_points[ids] != points]
         if unknown.size:
-            names = " ".join(repr(chr(c)) for c in dict.fromkeys(unknown.tolist()))
-            raise ValueError(f"the character vocabulary does not know {names}")
+            different = list(dict.fromkeys(unknown.tolist()))
+            names = " ".join(repr(chr(c)) for c in different[:10])
+            others = f" and {len(different) - 10} more" if len(different) > 10 else ""
+            raise ValueError(f"the character vocabulary does not know {names}{others}")
         return ids
 
     def decode(self, ids: Sequence[int] | Array) -> str:
@@ -142,8 +145,12 @@ class ByteTokenizer:
     vocab_size: int = field(default=256, init=False)
 
     def encode(self, text: str) -> Array:
-        """(n,) int64 ids from 0 to 255."""
-        return np.frombuffer(text.encode("utf-8"), np.uint8).astype(np.int64)
+        """(n,) int64 ids from 0 to 255. Raises ``ValueError`` for half a surrogate pair."""
+        try:
+            return np.frombuffer(text.encode("utf-8"), np.uint8).astype(np.int64)
+        except UnicodeEncodeError as error:
+            what = text[error.start]
+            raise ValueError(f"{what!r} at {error.start} is no character of UTF-8") from None
 
     def decode(self, ids: Sequence[int] | Array) -> str:
         """The text; bytes that are not UTF-8, as in half a character, become U+FFFD."""
@@ -172,16 +179,18 @@ def train_tokenizer(kind: str, train: str, others: str = "", min_count: int = 1)
 def tokenizer_from_json(text: str) -> Tokenizer:
     """Read back what ``to_json`` wrote. Raises ``ValueError`` for anything else."""
     try:
-        data: Any = json.loads(text)
-        if data["kind"] == "char" and isinstance(data["symbols"], str):
+        data: Any = parse_json(text)
+        kind = data["kind"]
+        if kind == "char" and type(data["symbols"]) is str:
             return CharTokenizer(data["symbols"])
-        if data["kind"] == "word" and all(isinstance(w, str) for w in data["words"]):
-            return WordTokenizer(tuple(data["words"]))
-        if data["kind"] == "byte":
+        if kind == "word" and type(data["words"]) is list:
+            if all(type(word) is str for word in data["words"]):
+                return WordTokenizer(tuple(data["words"]))
+        if kind == "byte":
             return ByteTokenizer()
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"the tokenizer file is damaged: {error}") from None
-    raise ValueError(f"the tokenizer file holds an unknown kind {data['kind']!r}")
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"the tokenizer file is damaged: {error!s:.200}") from None
+    raise ValueError(f"the tokenizer file holds no vocabulary of a known kind: {kind!r:.40}")
 
 
 def _words(text: str) -> list[str]:

@@ -11,13 +11,13 @@ place in the story where its words stand.
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 from numpylm.data.words import split_text
+from numpylm.files import parse_json
 from numpylm.tasks.examples import Dataset, Question
 from numpylm.tasks.metrics import accuracy, token_f1
 from numpylm.tasks.reading import load_files, read_lines, read_table
@@ -105,9 +105,9 @@ def score(predictions: Sequence[str], references: Sequence[str]) -> dict[str, fl
 
 def _fields(line: str) -> list[str]:
     try:
-        record = json.loads(line)
-    except ValueError:
-        raise ValueError(f"expected a JSON object, not {line!r:.80}") from None
+        record = parse_json(line)
+    except ValueError as error:
+        raise ValueError(f"expected a JSON object, not {line!r:.80}: {error}") from None
     for key in KEYS:
         value = record.get(key) if isinstance(record, dict) else None
         if not isinstance(value, str) or not value.strip():

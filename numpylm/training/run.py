@@ -13,6 +13,8 @@ import dataclasses
 import hashlib
 import json
 import platform
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -90,15 +92,9 @@ class Run:
         Raises ``ValueError`` if there is none, or one of another run. Sizes are compared before
         any memory is taken for them.
         """
-        checkpoint = load_checkpoint(self.checkpoint)
-        if checkpoint.run != self.fingerprint:
-            raise ValueError(
-                f"{self.checkpoint} does not belong to config.json and tokenizer.json beside it"
-            )
         config, init = model_of(self.config, *model_sizes(self.config, self.vocabulary))
-        found = sum(a.size for a in checkpoint.parameters.values())
-        if found != (expected := parameter_counts(config)["total"]):
-            raise ValueError(f"{self.checkpoint} holds {found:,} parameters, not {expected:,}")
+        size = parameter_counts(config)["total"]
+        checkpoint = load_checkpoint(self.checkpoint, self.fingerprint, size)
         theta, p = init(self.config.seed)
         copy_into(p, checkpoint.parameters, self.checkpoint)
         return checkpoint, theta, p
@@ -153,6 +149,11 @@ def free_name(parent: Path, name: str) -> Path:
     while folder.exists():
         folder, number = parent / f"{name}-{number}", number + 1
     return folder
+
+
+def _remove(names: set[str], folder: Path) -> None:
+    for name in names:
+        (folder / name).unlink(missing_ok=True)
 
 
 def _is_config(content: Any) -> bool:
