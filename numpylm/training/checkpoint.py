@@ -12,16 +12,18 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from numpylm.files import write_atomically
+from numpylm.files import parse_json, write_atomically
 from numpylm.parameters import Array, leaves
 
 FORMAT, VERSION = "numpylm", 1
+GROUPS = ("parameters", "optimizer")
 
 
 @dataclass
@@ -55,11 +57,37 @@ def save_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     write_atomically(path, save(arrays, {FORMAT: json.dumps(header, sort_keys=True)}))
 
 
-def load_checkpoint(path: Path) -> Checkpoint:
-    """Read a checkpoint and verify it.
+def load_checkpoint(path: Path, run: str | None = None, size: int | None = None) -> Checkpoint:
+    """Read a checkpoint and verify it, if given for the fingerprint of a run and the number of its
+    parameters, which are compared before any memory is taken for the arrays.
 
     Raises ``ValueError`` with one clear line if the file is missing, truncated, of another format
-    or a newer version, altered since it was written, or holds NaN or infinity.
+    or a newer version, altered since it was written, of another run, or holds NaN or infinity.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    header = load_header(path)
+    if run is not None and header["run"] != run:
+        raise ValueError(f"{path} does not belong to config.json and tokenizer.json beside it")
+    try:
+        with safe_open(path, framework="numpy") as file:
+            shapes = {name: file.get_slice(name).get_shape() for name in file.keys()}
+            _require_sizes(path, shapes, size)
+            arrays = {name: file.get_tensor(name) for name in shapes}
+    except (SafetensorError, OSError, TypeError, AttributeError) as error:
+        raise ValueError(f"{path} is damaged: {error!s:.200}") from None
+    if header.pop("sha256") != _digest(arrays, header):
+        raise ValueError(f"{path} is damaged: its content does not match its checksum")
+    if bad := [name for name, a in arrays.items() if not np.isfinite(a).all()]:
+        raise ValueError(f"{path} holds NaN or infinity in {bad[0]}")
+    parameters, optimizer = (_under(group, arrays) for group in GROUPS)
+    return Checkpoint(parameters, optimizer, header["step"], header["progress"], header["run"])
+
+
+def load_header(path: Path) -> dict[str, Any]:
+    """version, step, progress, run and sha256 of a checkpoint, without its arrays.
+
+    Raises ``ValueError`` as ``load_checkpoint`` does.
     """
     from safetensors import SafetensorError, safe_open
 
@@ -68,29 +96,22 @@ def load_checkpoint(path: Path) -> Checkpoint:
     try:
         with safe_open(path, framework="numpy") as file:
             metadata = file.metadata() or {}
-            arrays = {name: file.get_tensor(name) for name in file.keys()}
-    except (SafetensorError, OSError, ValueError, TypeError, AttributeError) as error:
-        raise ValueError(f"{path} is damaged: {error}") from None
+    except (SafetensorError, OSError) as error:
+        raise ValueError(f"{path} is damaged: {error!s:.200}") from None
     if FORMAT not in metadata:
         raise ValueError(f"{path} is not a checkpoint of numpylm")
     try:
-        header = json.loads(metadata[FORMAT])
+        header = parse_json(metadata[FORMAT])
         if header["version"] != VERSION:
-            raise ValueError(f"version {header['version']}, this program reads {VERSION}")
-        if header.pop("sha256") != _digest(arrays, header):
-            raise ValueError("its content does not match its checksum")
-        step, progress, run = header["step"], header["progress"], header["run"]
-        if type(step) is not int or step < 0 or type(progress) is not dict or type(run) is not str:
+            raise ValueError(f"version {header['version']!r:.20}, this program reads {VERSION}")
+        types = {name: type(header[name]) for name in ("step", "progress", "run", "sha256")}
+        if list(types.values()) != [int, dict, str, str] or header["step"] < 0:
             raise ValueError("its step or progress makes no sense")
-        if not all(type(v) in (int, float) for v in progress.values()):
+        if not all(type(v) in (int, float) for v in header["progress"].values()):
             raise ValueError("its progress holds something else than numbers")
-    except (KeyError, TypeError, ValueError, RecursionError) as error:
-        raise ValueError(f"{path} is damaged or of another version: {error}") from None
-    if bad := [name for name, a in arrays.items() if not np.isfinite(a).all()]:
-        raise ValueError(f"{path} holds NaN or infinity in {bad[0]}")
-    return Checkpoint(
-        _under("parameters", arrays), _under("optimizer", arrays), step, progress, run
-    )
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{path} is damaged or of another version: {error!s:.200}") from None
+    return header
 
 
 def copy_into(tree: Any, arrays: dict[str, Array], path: Path) -> None:
@@ -112,6 +133,17 @@ def copy_into(tree: Any, arrays: dict[str, Array], path: Path) -> None:
         array[...] = found
 
 
+def _require_sizes(path: Path, shapes: dict[str, list[int]], size: int | None) -> None:
+    """Raise ``ValueError`` for arrays of no group, or a size that is not that of the model."""
+    if extra := [name for name in shapes if not name.startswith(tuple(f"{g}." for g in GROUPS))]:
+        raise ValueError(f"{path} is damaged: no array of ours is called {extra[0]!r:.80}")
+    found, state = (sum(map(math.prod, _under(group, shapes).values())) for group in GROUPS)
+    if size is not None and found != size:
+        raise ValueError(f"{path} holds {found:,} parameters, not {size:,}")
+    if size is not None and state > 2 * size:  # Adam's two moments are the most there is
+        raise ValueError(f"{path} holds {state:,} numbers of the optimiser for {size:,} parameters")
+
+
 def _flatten(checkpoint: Checkpoint) -> dict[str, Array]:
     """All arrays by their names in the file; row by row, as safetensors takes memory as it lies."""
     groups = {"parameters": checkpoint.parameters, "optimizer": checkpoint.optimizer}
@@ -122,7 +154,7 @@ def _flatten(checkpoint: Checkpoint) -> dict[str, Array]:
     }
 
 
-def _under(group: str, arrays: dict[str, Array]) -> dict[str, Array]:
+def _under(group: str, arrays: dict[str, Any]) -> dict[str, Any]:
     return {n.removeprefix(f"{group}."): a for n, a in arrays.items() if n.startswith(f"{group}.")}
 
 

@@ -31,10 +31,11 @@ from numpylm.training.checkpoint import Checkpoint, copy_into, load_checkpoint
 from numpylm.training.config import TrainConfig, config_from_dict
 from numpylm.training.objective import Vocabulary, model_sizes
 
-STARTED = {  # before config.json
+BEFORE_CONFIG = (
     "tokenizer.json", "target_tokenizer.json", "metrics.jsonl", "checkpoint.safetensors",
-}  # fmt: skip
-METRICS = {"step": "number", "val_loss": "number"}  # what every line of metrics.jsonl has
+)  # fmt: skip
+# All that a start may leave that was killed before there was a config.json.
+STARTED = {*BEFORE_CONFIG, *(f".{name}.tmp" for name in (*BEFORE_CONFIG, "config.json"))}
 
 
 @dataclass
