@@ -22,8 +22,8 @@ from typing import Any
 import numpy as np
 
 import numpylm
-from numpylm.data.vocabulary import tokenizer_from_json
-from numpylm.files import write_atomically
+from numpylm.data.vocabulary import Tokenizer, tokenizer_from_json
+from numpylm.files import locked, parse_json, read_utf8, write_atomically
 from numpylm.parameters import Array
 from numpylm.scaling.counting import parameter_counts
 from numpylm.training.architecture import model_of
@@ -114,17 +114,14 @@ def open_run(folder: str | Path) -> Run:
     content = _read_json(folder / "config.json")
     if not _is_config(content):
         raise ValueError(f"{folder / 'config.json'} is damaged: settings, corpus or baselines")
-    config = config_from_dict(content["settings"])
-    try:
-        tokenizer = tokenizer_from_json(_read(folder / "tokenizer.json"))
-        target = None
-        if (path := folder / "target_tokenizer.json").exists():
-            target = tokenizer_from_json(_read(path))
-    except ValueError as error:
-        raise ValueError(f"{folder}: {error}") from None
+    config = config_from_dict(content.get("settings"))
+    tokenizer = _read_tokenizer(folder / "tokenizer.json")
+    path = folder / "target_tokenizer.json"
+    target = _read_tokenizer(path) if path.exists() else None
     path = folder / "metrics.jsonl"
-    metrics = [_read_json(path, line) for line in _read(path).splitlines()] if path.exists() else []
-    if not all(isinstance(m, dict) and METRICS.items() <= _kinds(m).items() for m in metrics):
+    lines = read_utf8(path).splitlines() if path.exists() else []
+    metrics = [_read_json(path, line) for line in lines]
+    if not all(map(_is_evaluation, metrics)):
         raise ValueError(f"{path} is damaged: a line does not hold an evaluation")
     vocabulary = Vocabulary(tokenizer, target, tuple(content["labels"]))
     return Run(folder, config, vocabulary, content["corpus"], content["baselines"], metrics)
@@ -140,8 +137,30 @@ def require_free(folder: Path) -> None:
     found = {path.name for path in folder.iterdir()} if folder.exists() else set()
     if "config.json" in found:
         raise ValueError(f"{folder} holds a run already: resume it or take another name")
-    if foreign := sorted(name for name in found - STARTED if not name.endswith(".tmp")):
+    if foreign := sorted(found - STARTED):
         raise ValueError(f"{folder} holds other files ({foreign[0]}): take another name")
+
+
+@contextmanager
+def new_folder(folder: Path) -> Iterator[None]:
+    """Make the folder of a run, and hold it for this process alone while its files are written.
+
+    What a start left that was killed is removed. Leaves nothing if the body raises. Raises
+    ``ValueError`` as ``require_free`` does, or if another process is starting a run there.
+    """
+    made = [f for f in (folder, *folder.parents) if not f.exists()]
+    folder.mkdir(parents=True, exist_ok=folder not in made)  # two starts cannot both make it
+    with locked(folder):
+        require_free(folder)  # now that no other start can write there
+        try:
+            _remove(STARTED, folder)
+            yield
+        except BaseException:
+            with suppress(OSError):
+                _remove(STARTED | {"config.json"}, folder)
+                for empty in made:
+                    empty.rmdir()
+            raise
 
 
 def free_name(parent: Path, name: str) -> Path:
@@ -167,19 +186,25 @@ def _is_config(content: Any) -> bool:
     return isinstance(baselines, dict) and all(type(x) is float for x in baselines.values())
 
 
-def _kinds(measured: dict) -> dict[str, str]:
-    return {k: "number" for k, v in measured.items() if type(v) in (int, float)}
+def _is_evaluation(line: Any) -> bool:
+    """Whether a line of metrics.jsonl has what is read again."""
+    if not isinstance(line, dict) or type(line.get("step")) is not int or line["step"] < 0:
+        return False
+    losses = line.get("val_loss"), line.get("train_loss", "")
+    return type(losses[0]) in (int, float) and type(losses[1]) in (int, float, type(None))
 
 
-def _read(path: Path) -> str:
+def _read_tokenizer(path: Path) -> Tokenizer:
+    text = read_utf8(path)
     try:
-        return path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"cannot read {path}: {error}") from None
+        return tokenizer_from_json(text)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
 
 
 def _read_json(path: Path, text: str | None = None) -> Any:
+    text = read_utf8(path) if text is None else text
     try:
-        return json.loads(_read(path) if text is None else text)
-    except (json.JSONDecodeError, RecursionError):
-        raise ValueError(f"{path} is damaged: it is not valid JSON") from None
+        return parse_json(text)
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged: it is not valid JSON: {error}") from None

@@ -8,11 +8,9 @@ with the same bits as one that was not.
 from __future__ import annotations
 
 import math
-import signal
-import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,24 +19,16 @@ import numpy as np
 
 from numpylm.files import locked, write_atomically
 from numpylm.parameters import Array, leaves
-from numpylm.training.checkpoint import Checkpoint, copy_into, save_checkpoint
+from numpylm.training.checkpoint import Checkpoint, copy_into, load_header, save_checkpoint
 from numpylm.training.config import TrainConfig
 from numpylm.training.objective import Objective
 from numpylm.training.objectives import load_objective
 from numpylm.training.optimizer import Optimizer, clip_factor, decay_of_matrices, global_norm
-from numpylm.training.parallel import (
-    Batch,
-    DataParallel,
-    keep_freed_pages,
-    one_blas_thread,
-)
+from numpylm.training.parallel import Batch, DataParallel, keep_freed_pages, one_blas_thread
 from numpylm.training.pretrained import copy_trunk, frozen, require_fitting
-from numpylm.training.run import STARTED, Run, open_run, require_free
+from numpylm.training.run import Run, new_folder, open_run, require_free
 from numpylm.training.schedule import learning_rate
-
-
-class TrainingInterrupted(Exception):
-    """Ctrl-C; the run has been saved, and the text names its step."""
+from numpylm.training.stopping import TrainingInterrupted, stop_signal
 
 
 class Trainer:
@@ -79,20 +69,11 @@ class Trainer:
             copy_trunk(start, p)
         trainer = cls(run, objective, theta, p)
         objective.batch(0)
-        made = [f for f in (folder, *folder.parents) if not f.exists()]
-        folder.mkdir(parents=True, exist_ok=folder not in made)  # two starts cannot both make it
-        try:
+        with new_folder(folder):
             for name, content in run.tokenizer_files():
                 write_atomically(folder / name, content)
             trainer.save()
             run.write_config()
-        except (OSError, ValueError):  # nothing is left of a run that could not be started
-            with suppress(OSError):
-                for name in STARTED:
-                    (folder / name).unlink(missing_ok=True)
-                for empty in made:
-                    empty.rmdir()
-            raise
         return trainer
 
     @classmethod
@@ -107,6 +88,7 @@ class Trainer:
             raise ValueError(f"{changed}, or cannot be read: {error}") from None
         if run.corpus.get("sha256") != objective.summary["sha256"]:
             raise ValueError(changed)
+        run.corpus = objective.summary
         trainer = cls(run, objective, theta, p)
         if set(checkpoint.progress) != set(trainer.progress):
             raise ValueError(f"{run.checkpoint} is damaged: its progress is not ours")
@@ -131,7 +113,8 @@ class Trainer:
 
         config = self.config
         bar = tqdm(total=config.steps, initial=self.step, unit="step", disable=None)
-        with locked(self.run.folder), self.parallel() as parallel, bar, _stop_signal() as stop:
+        with locked(self.run.folder), self.parallel() as parallel, bar, stop_signal() as stop:
+            self._require_last()
             if not self.run.metrics:
                 self._measure(parallel, 0.0, log)
             since, seen = time.perf_counter(), self.progress["tokens"]
@@ -240,6 +223,12 @@ class Trainer:
             ) from None
         self.saved_step = self.step
 
+    def _require_last(self) -> None:
+        """Raise ``ValueError`` if another process went on with the run since it was read."""
+        if (step := load_header(self.run.checkpoint)["step"]) != self.saved_step:
+            what = f"{self.run.folder} is at step {step} now, not {self.saved_step}"
+            raise ValueError(f"{what}: another process trained it; resume it again")
+
     def _kept(self) -> str:
         if self.saved_step is None:
             return "no checkpoint was written yet"
@@ -255,26 +244,3 @@ def tokens_in(batch: Batch) -> int:
     """Positions of a batch, padding included: of the target where there are two sequences."""
     ids = batch["target_in"] if "target_in" in batch else batch["ids"]
     return ids.size
-
-
-@contextmanager
-def _stop_signal() -> Iterator[threading.Event]:
-    """The first Ctrl-C sets the event, so that no step is cut in two; the second stops at once."""
-    stop = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield stop
-        return
-    previous = signal.getsignal(signal.SIGINT)
-    if previous in (signal.SIG_IGN, None):  # a background job that is not to hear Ctrl-C
-        yield stop
-        return
-
-    def request(number: int, frame: object) -> None:
-        stop.set()
-        signal.signal(signal.SIGINT, previous)
-
-    signal.signal(signal.SIGINT, request)
-    try:
-        yield stop
-    finally:
-        signal.signal(signal.SIGINT, previous)

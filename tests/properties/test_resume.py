@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from numpylm.training.trainer import Trainer, TrainingInterrupted
 from tests.properties.strategies import effort
+from tests.signals import needs_ctrl_c
 from tests.tiny import changed, fitted, settings, write_documents, write_task
 
 STEPS = 5
@@ -72,6 +73,7 @@ def metrics(trainer):
     return [{k: v for k, v in json.loads(m).items() if k != "tokens_per_second"} for m in lines]
 
 
+@needs_ctrl_c
 @effort(0.15)
 @given(stops=st.lists(st.integers(1, STEPS), max_size=2), data=st.data())
 def test_a_resumed_run_ends_with_the_same_bits(finished, stops, data):
