@@ -43,7 +43,9 @@ class StackConfig:
 
 
 def require_types(config: Any) -> None:
-    """Raise ``ValueError`` unless each field with a default has its type, and floats are finite."""
+    """Raise ``ValueError`` unless each field with a default has its type and a sensible size:
+    whole numbers below 2³², so that products of two fit 64 bits, and floats that are finite.
+    """
     for f in fields(config):
         value: Any = getattr(config, f.name)
         kind: type = type(f.default)
@@ -51,7 +53,9 @@ def require_types(config: Any) -> None:
             continue
         wanted: Any = {int: numbers.Integral, float: numbers.Real}.get(kind, kind)
         if not isinstance(value, wanted) or isinstance(value, bool) != (kind is bool):
-            raise ValueError(f"{f.name} is {value!r}; it must be of type {kind.__name__}")
+            raise ValueError(f"{f.name} is {value!r:.80}; it must be of type {kind.__name__}")
+        if kind is int and not -(2**32) < value < 2**32:
+            raise ValueError(f"{f.name} is {value}; it must be below 2**32")
         if kind is float and not -1e300 < value < 1e300:
             raise ValueError(f"{f.name} is {value}; it must be finite")
 
@@ -69,5 +73,5 @@ def require_choice(config: object, choices: Mapping[str, tuple[str, ...]]) -> No
     for name, known in choices.items():
         if getattr(config, name) not in known:
             raise ValueError(
-                f"{name} is {getattr(config, name)!r}; it must be one of {', '.join(known)}"
+                f"{name} is {getattr(config, name)!r:.80}; it must be one of {', '.join(known)}"
             )

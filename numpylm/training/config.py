@@ -116,6 +116,11 @@ class TrainConfig:
             "threads", "eval_every",
         )  # fmt: skip
         require_choice(self, CHOICES)
+        tokens = self.batch_size * self.context * self.accumulate
+        if tokens >= 2**31:
+            raise ValueError(f"batch_size · context · accumulate is {tokens}; at most 2**31 - 1")
+        if self.threads > 1024:
+            raise ValueError(f"threads is {self.threads}; it must be at most 1024")
         if self.context < (least := SHORTEST.get(self.objective, 1)):
             raise ValueError(f"context is {self.context}; {self.objective} needs at least {least}")
         for name in ("lr", "decay_factor"):
@@ -167,6 +172,6 @@ def config_from_dict(data: Any) -> TrainConfig:
     """The settings that a ``config.json`` holds. Raises ``ValueError`` if they are not ours."""
     known = set(SETTINGS)
     if not isinstance(data, dict) or set(data) != known:
-        different = sorted(known ^ set(data)) if isinstance(data, dict) else "not an object"
-        raise ValueError(f"the settings in config.json are damaged: {different}")
+        different = sorted(known ^ set(data))[:3] if isinstance(data, dict) else "not an object"
+        raise ValueError(f"the settings in config.json are damaged: {different!s:.200}")
     return TrainConfig(**data)
