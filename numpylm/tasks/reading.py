@@ -21,6 +21,7 @@ from numpylm.tasks.examples import Dataset
 STREAM = 301  # keeps the random numbers of splits apart from those of other purposes
 PARTS = {"train": ("train",), "valid": ("val", "dev"), "test": ("test",)}
 SHARES = (0.9, 0.05, 0.05)
+MOST_UNPACKED = 2**28  # bytes that any gzipped file may unpack to; a larger one 50 times its size
 
 
 def read_lines(path: Path, encoding: str = "utf-8") -> list[str]:
@@ -30,8 +31,7 @@ def read_lines(path: Path, encoding: str = "utf-8") -> list[str]:
     in that encoding.
     """
     try:
-        data = path.read_bytes()
-        data = gzip.decompress(data) if path.suffix == ".gz" else data
+        data = _unpacked(path) if path.suffix == ".gz" else path.read_bytes()
         text = data.removeprefix(b"\xef\xbb\xbf").decode(encoding)
     except UnicodeDecodeError as error:
         line = error.object.count(b"\n", 0, error.start) + 1
@@ -44,6 +44,16 @@ def read_lines(path: Path, encoding: str = "utf-8") -> list[str]:
     if not text.strip():
         raise ValueError(f"{path} is empty")
     return [line.removesuffix("\r") for line in text.removesuffix("\n").split("\n")]
+
+
+def _unpacked(path: Path) -> bytes:
+    """The content of a gzipped file; ``ValueError`` if a small one would fill the memory."""
+    most = max(MOST_UNPACKED, 50 * path.stat().st_size)
+    with gzip.open(path) as file:
+        data = file.read(most + 1)
+    if len(data) > most:
+        raise ValueError(f"cannot read {path}: it unpacks to more than {most:,} bytes")
+    return data
 
 
 def read_table(path: Path, columns: int, example: Callable[..., Any]) -> list[Any]:
@@ -72,7 +82,8 @@ def find_parts(folder: Path, suffixes: tuple[str, ...]) -> list[Path]:
 
     Raises ``ValueError`` naming the part that is missing.
     """
-    files = [p for p in folder.iterdir() if p.name.removesuffix(".gz").endswith(suffixes)]
+    files = [p for p in folder.iterdir() if p.is_file()]  # no pipe, no device
+    files = [p for p in files if p.name.removesuffix(".gz").endswith(suffixes)]
     files.sort(key=lambda p: (p.name.split(".")[0], p.name))
     found = []
     for part, beginnings in PARTS.items():
