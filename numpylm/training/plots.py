@@ -18,7 +18,7 @@ def plot_loss(run: Run) -> None:
 
     from numpylm.plotting import BLUE, VERMILION, use_house_style
 
-    with matplotlib.rc_context():
+    with matplotlib.rc_context({"text.parse_math": False}):  # a $ in a text is a $
         use_house_style()
         figure = Figure(figsize=(7.0, 4.0))
         FigureCanvasAgg(figure)
@@ -36,11 +36,12 @@ def plot_loss(run: Run) -> None:
         floors = run.baselines if run.config.objective == "causal" else {}  # others are scores
         for name, loss in floors.items():
             ax.axhline(loss, color="0.55", linewidth=1.0, linestyle=":")
-            label = f"{name} {loss:.2f}"
+            label = f"{_shown(name)} {loss:.2f}"
             ax.annotate(label, (right, loss), ha="right", va="bottom", color="0.35", fontsize=8)
         best = run.metrics[-1]
         ax.set_title(
-            f"{run.config.objective} on {run.corpus['name']}, {run.config.tokenizer} tokens: "
+            f"{run.config.objective} on {_shown(run.corpus['name'])}, "
+            f"{run.config.tokenizer} tokens: "
             f"validation loss {best['val_loss']:.3f} at step {best['step']}"
         )
         ax.set(xlabel="step", ylabel=f"loss (nats per {unit_of(run)})")
@@ -58,13 +59,13 @@ def plot_attention(path: Path, source: list[str], target: list[str], weights: Ar
 
     from numpylm.plotting import attention_map, use_house_style
 
-    with matplotlib.rc_context():
+    with matplotlib.rc_context({"text.parse_math": False}):  # a $ in a text is a $
         use_house_style()
-        size = (1.5 + 0.32 * len(source), 1.5 + 0.3 * len(target))
-        figure = Figure(figsize=size)
+        width, height = 1.5 + 0.32 * len(source), 1.5 + 0.3 * len(target)
+        figure = Figure(figsize=(min(width, 50.0), min(height, 50.0)))  # at most 225 MB
         FigureCanvasAgg(figure)
         ax = figure.subplots()
-        attention_map(weights, target, source, ax)
+        attention_map(weights, [*map(_shown, target)], [*map(_shown, source)], ax)
         ax.set(xlabel="source", ylabel="written")
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=150)
@@ -76,3 +77,8 @@ def unit_of(run: Run) -> str:
     units = {"classification": "text", "labelling": "word", "answering": "end of a span",
              "next-sentence": "pair", "bert": "masked token and pair"}  # fmt: skip
     return units.get(run.config.objective, run.config.tokenizer)
+
+
+def _shown(text: str) -> str:
+    """A text from a file as a picture can hold it: short, of whole characters."""
+    return text[:40].encode("utf-8", "replace").decode()
