@@ -15,6 +15,7 @@ import numpy as np
 from numpylm.data.vocabulary import Tokenizer
 from numpylm.layers.cross_entropy import IGNORE
 from numpylm.parameters import Array
+from numpylm.scaling.counting import parameter_counts
 from numpylm.training.architecture import model_of
 from numpylm.training.parallel import Batch, DataParallel
 
@@ -49,8 +50,10 @@ class Objective:
         return model_sizes(self.settings, self.vocabulary)
 
     def init(self, seed: int) -> tuple[Array, Any]:
-        """Random parameters, ``(theta, p)``."""
-        return model_of(self.settings, *self.sizes())[1](seed)
+        """Random parameters, ``(theta, p)``. Raises ``MemoryError`` before they fill the memory."""
+        config, init = model_of(self.settings, *self.sizes())
+        np.empty(parameter_counts(config)["total"], np.float32)  # asked for in one piece, and freed
+        return init(seed)
 
     def parallel(self, theta: Array, p: Any) -> DataParallel:
         """The model on its threads."""
