@@ -23,7 +23,7 @@ from pathlib import Path
 TRAIN = [
     "train", "--n-layers", "1", "--n-heads", "2", "--d-model", "8", "--d-ff", "16", "--context",
     "8", "--batch-size", "4", "--eval-every", "2", "--warmup", "2", "--lr", "0.01", "--dropout",
-    "0.1", "--steps", "400", "--corpus", "text.txt", "--json", "--name",
+    "0.1", "--steps", "200", "--corpus", "text.txt", "--json", "--name",
 ]  # fmt: skip
 
 
@@ -84,12 +84,12 @@ def life(
     if found["kills"] >= limit:
         finish(process)
         return True
-    before = files_of(run)
-    while files_of(run) == before and not ended(process):
-        time.sleep(0.0005)  # most of a life is the start of Python: wait for the first file
-    time.sleep(
-        rng.uniform(0.0, rng.choice([0.01, 0.03, 0.1, 0.3] if started else [0.0, 0.01, 0.03]))
-    )
+    before, early = files_of(run), found["kills before there was a run"] < limit // 10
+    while not ended(process):
+        time.sleep(0.0005)  # most of a life is the start of Python: wait for a file
+        if (now := files_of(run)) != before and (early or "config.json" in dict(now)):
+            break
+    time.sleep(rng.uniform(0.0, rng.choice([0.0, 0.03] if early else [0.01, 0.03, 0.1])))
     if not ended(process):
         os.kill(process, signal.SIGKILL)
     _, status = os.waitpid(process, 0)
