@@ -79,10 +79,10 @@ def _row(name: str, module: Any, tree: Any, *inputs: Any, **settings: Any) -> Pa
     return Pair(name, module.__doc__.split()[0], forward, backward, example)
 
 
-def _residual_row(norm: str) -> Pair:
+def _residual_row(norm: str, **settings: Any) -> Pair:
     """A residual connection around a sublayer that has no parameters of its own."""
-    pair = _row(f"residual {norm}-norm", residual, _norm, X, norm=norm, **frozen_dropout(),
-                sublayer=activations.gelu_forward)  # fmt: skip
+    name = f"residual {norm}-norm{' + dropout' if settings else ''}"
+    pair = _row(name, residual, _norm, X, norm=norm, sublayer=activations.gelu_forward, **settings)
     backward = partial(pair.backward, sublayer_backward=activations.gelu_backward)
     return replace(pair, backward=backward)
 
@@ -179,6 +179,8 @@ PAIRS: list[Pair] = [
     _row("feed_forward gelu", feed_forward, FEED, X, activation="gelu"),
     _residual_row("pre"),
     _residual_row("post"),
+    _residual_row("pre", **frozen_dropout()),
+    _residual_row("post", **frozen_dropout()),
     _row("tanh", activations, None, X),
     _row("softmax", softmax, None, (B, T, S)),
     _row("attention", attention, None, Q, K, VALUES),
@@ -202,6 +204,8 @@ PAIRS: list[Pair] = [
     _row("input_embedding segments + norm", input_embedding,
          partial(INPUT, positions="learned", n_segments=2, norm=True), token_ids, segment_ids,
          positions="learned", **frozen_dropout()),
+    _row("input_embedding norm, no segments", input_embedding,
+         partial(INPUT, positions="sinusoidal", norm=True), token_ids, positions="sinusoidal"),
     _gpt_row("transformer_layer pre-norm, causal", layer, _first_layer, X, causal=True),
     _gpt_row("transformer_layer post-norm", layer, _first_layer, X, causal=False, **OTHER),
     _seq2seq_row("transformer_layer with memory", layer, X, Y, causal=True, part=_first_layer,
@@ -232,7 +236,8 @@ PAIRS: list[Pair] = [
     _head_row("classifier of a text", heads, token_ids, segment_ids, pooled=True),
     _head_row("classifier of tokens", heads, token_ids, segment_ids, pooled=False),
     _head_row("classification of a text", finetuning, token_ids, pair_labels, pooled=True),
-    _head_row("classification of tokens", finetuning, token_ids, token_labels, pooled=False),
+    _head_row("classification of tokens", finetuning, token_ids, token_labels, pooled=False,
+              dropout=0.0),
     _head_row("answering", finetuning, token_ids, answer_spans, story_places, pooled=False),
     _seq2seq_row("encode", seq2seq, source_ids, source_mask=padding(S)),
     _seq2seq_row("decode", seq2seq, Y, token_ids, source_mask=padding(S)),
