@@ -9,24 +9,32 @@ names the array. The classical coordinate-by-coordinate check is the same with u
 
 The traps that let wrong gradients pass elsewhere are closed here: float64, a random dy (softmax
 and layer norm vanish on ones), gradient buffers that start with noise (``=`` for ``+=`` fails),
-read-only inputs and dy, random streams that repeat (dropout masks stay frozen), the backward run
-twice on one cache, and a relative error in place of an absolute one.
+read-only inputs and dy, random streams that repeat (dropout masks stay frozen), both passes run
+twice, and a relative error in place of an absolute one.
+
+Nothing here knows this library. Parameters may be a plain dictionary, and a backward that returns
+their gradients, ``dx, {"W": …, "b": …}``, is checked with ``returns_dp=True``. A layer that is an
+object with state needs two lines:
+
+    def forward(p, x): layer = Layer(p["W"]); return layer.forward(x), layer
+    def backward(p, dy, layer): return layer.backward(dy), {"W": layer.dW}
 
 Source: central differences and the V of truncation and rounding, Nocedal & Wright 2006, §8.1.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
-from numpylm.parameters import Array, leaves, pack, view
+from numpylm.diagnosis import Evidence, likely_cause
+from numpylm.differences import Differences, central_differences
+from numpylm.parameters import Array, leaves, view
 
-Mode = Literal["directions", "coordinates"]
+BAR = 1e-6  # the largest relative error of a right gradient
 
 
 @dataclass(frozen=True)
@@ -37,7 +45,7 @@ class GradientError:
     in the mode "coordinates" the largest |analytic − numeric| / (|analytic| + |numeric|) of an
     entry. A denominator so small that the rounding of the differences alone would make an error
     of 1e-6 is held there. ``vanishes`` says that both sides are zero up to that rounding, as for
-    a key bias, to which softmax is blind.
+    a key bias, to which softmax is blind. ``cause`` is what a wrong gradient probably suffers from.
     """
 
     name: str
@@ -46,11 +54,13 @@ class GradientError:
     analytic: float
     numeric: float
     vanishes: bool
+    cause: str = ""
 
     def __str__(self) -> str:
         return (
             f"{self.name} {self.shape}: relative error {self.relative_error:.1e} "
             f"(largest: analytic {self.analytic:.6g}, numeric {self.numeric:.6g})"
+            + (f"; likely: {self.cause}" if self.cause else "")
         )
 
 
@@ -63,7 +73,7 @@ def check_gradients(
     backward: Callable[..., Any],
     p: Any,
     *inputs: Array,
-    rtol: float = 1e-6,
+    rtol: float = BAR,
     **options: Any,
 ) -> list[GradientError]:
     """Raise ``WrongGradient`` unless every gradient of a pair agrees with finite differences.
@@ -72,6 +82,7 @@ def check_gradients(
     the relative error of each array (float64 and a difference step of 1e-5 leave about 1e-10).
 
     >>> check_gradients(linear_forward, linear_backward, p, x)
+    >>> check_gradients(forward, backward, {"W": W, "b": b}, x, returns_dp=True)
     """
     errors = gradient_errors(forward, backward, p, *inputs, **options)
     wrong = [e for e in errors if not e.relative_error <= rtol]  # "not <=" also catches nan
@@ -89,11 +100,8 @@ def gradient_errors(
     backward: Callable[..., Any],
     p: Any,
     *inputs: Array,
-    seed: int = 0,
-    difference_step: float = 1e-5,
-    mode: Mode = "directions",
-    directions: int = 3,
-    **settings: Any,
+    returns_dp: bool = False,
+    **options: Any,
 ) -> list[GradientError]:
     """Compare ``backward`` with central differences of ``forward``, array by array, in float64.
 
@@ -105,67 +113,61 @@ def gradient_errors(
         functions take neither p nor dp.
     p : parameters, any tree of arrays (see ``numpylm.parameters``), or None. Not written to.
     inputs : arrays; integer and boolean ones (ids, masks) are passed on and not differentiated.
-    seed : of the upstream gradient, the directions and the noise in the gradient buffers.
-    difference_step : ε, half the width of the difference quotient.
-    mode : "directions" (``directions`` random ones an array) or "coordinates" (every entry).
-    settings : passed to ``forward``; a ``numpy.random.Generator`` repeats in each call.
+    returns_dp : the backward is ``backward(p, dy, cache) -> (dx, dp)`` and does not add into dp.
+    options : seed, difference_step, mode, directions and settings of ``central_differences``.
 
     Returns a ``GradientError`` for each parameter and each differentiable input. Raises
     ``WrongGradient`` where no comparison is possible: a gradient of the wrong shape or number, or
     a backward that changes its cache. Writing to dy or an input meets NumPy's "read-only" error.
     """
-    rng = np.random.default_rng(seed)
-    if p is not None:
-        _, p = pack(p, np.float64)
-    buffer = rng.standard_normal(sum(a.size for _, a in leaves(p)))  # what dp holds beforehand
-    xs = [x.astype(np.float64) if _is_floating(x) else x.copy() for x in inputs]
-    arrays = ([] if p is None else list(leaves(p))) + [
-        (f"input {i}", x) for i, x in enumerate(xs) if _is_floating(x)
-    ]
+    return compare(central_differences(forward, p, *inputs, **options), backward, returns_dp)
 
-    def evaluate() -> tuple[Array, Any]:
-        frozen = {k: copy.deepcopy(s) if _is_rng(s) else s for k, s in settings.items()}
-        return forward(*xs, **frozen) if p is None else forward(p, *xs, **frozen)
 
-    for a in [*xs, *(a for _, a in arrays)]:
-        a.flags.writeable = False  # neither pass may write to what it is given, ids included
-    y, cache = evaluate()
-    dy = rng.standard_normal(np.shape(y))  # an array even for a scalar loss
-    dy.flags.writeable = False
-    gradients = _run_backward(backward, p, dy, cache, buffer)
-    again = _run_backward(backward, p, dy, cache, buffer)
-    _check_shapes(arrays, gradients, again)
-
-    # Sums of rounding errors in ⟨dy, f⟩, divided by ε: differences below it mean nothing.
-    ulp, eps = np.finfo(np.float64).eps, difference_step
-    noise = 100 * ulp * float(np.vdot(np.abs(dy), np.abs(y))) / eps
+def compare(
+    d: Differences, backward: Callable[..., Any], returns_dp: bool = False
+) -> list[GradientError]:
+    """Hold a backward against differences of its forward; returns and raises as above."""
+    y, cache = d.evaluate()
+    gradients = _run_backward(d, backward, cache, returns_dp)
+    _check_shapes(d.arrays, gradients, _run_backward(d, backward, cache, returns_dp))
+    held = {} if returns_dp or d.p is None else dict(leaves(view(d.p, d.buffer)))
+    named = {name: g for (name, _), g in zip(d.arrays, gradients, strict=True)}
+    shapes = {"y": np.shape(y)} | {f"input {i}": x.shape for i, x in enumerate(d.inputs)}
     errors = []
-    for (name, a), gradient in zip(arrays, gradients, strict=True):
-        a.flags.writeable = True
-        kept, analytic, numeric = a.copy(), [], []
-        for u in _directions(a, mode, directions, rng):
-            np.add(kept, eps * u, out=a)
-            high = np.vdot(dy, evaluate()[0])
-            np.subtract(kept, eps * u, out=a)
-            low = np.vdot(dy, evaluate()[0])
-            numeric.append((high - low) / (2 * eps))
-            analytic.append(np.vdot(gradient, u))
-        a[...] = kept
-        a.flags.writeable = False
-        sides = np.array(analytic), np.array(numeric)
-        errors.append(_compare(name, a.shape, *sides, noise, mode))
+    for (name, g), us, numeric in zip(named.items(), d.directions, d.numeric, strict=True):
+        evidence = Evidence(
+            name, g, numeric, d.noise * (1.0 if us is None else np.sqrt(len(us))), _along(us),
+            buffer=held.get(name), dy=d.dy, others=named, shapes=shapes | {name: g.shape},
+            float32=np.float32 in (np.result_type(y), g.dtype),
+        )  # fmt: skip
+        errors.append(_verdict(evidence, by_entry=us is None))
     return errors
 
 
-def _run_backward(backward: Callable, p: Any, dy: Array, cache: Any, buffer: Array) -> list:
+def _run_backward(d: Differences, backward: Callable, cache: Any, returns_dp: bool) -> list:
     """The gradients of all parameters, then of all inputs, as one list."""
-    if p is None:
-        dp, dx = [], backward(dy, cache)
+    if d.p is None:
+        dp, dx = [], backward(d.dy, cache)
+    elif returns_dp:
+        dx, returned = backward(d.p, d.dy, cache)
+        given, wanted = dict(leaves(returned)), [name for name, _ in leaves(d.p)]
+        if set(given) != set(wanted):
+            raise WrongGradient(f"backward returns dp of {sorted(given)}, p has {wanted}")
+        dp = [given[name] for name in wanted]
     else:
-        flat = buffer.copy()  # a backward that assigns (=) in place of adding (+=) shows here
-        dx = backward(p, view(p, flat), dy, cache)
-        dp = [g for _, g in leaves(view(p, flat - buffer))]
-    return dp + ([] if dx is None else list(dx) if isinstance(dx, tuple) else [dx])
+        flat = d.buffer.copy()  # a backward that assigns (=) in place of adding (+=) shows here
+        dx = backward(d.p, view(d.p, flat), d.dy, cache)
+        dp = [g for _, g in leaves(view(d.p, flat - d.buffer))]
+    return dp + [np.asarray(g) for g in _listed(dx)]
+
+
+def _listed(dx: Any) -> list:
+    return [] if dx is None else list(dx) if isinstance(dx, tuple) else [dx]
+
+
+def _along(us: list[Array] | None) -> Callable[[Array], Array]:
+    """g -> ⟨g, u⟩ for each direction."""
+    return np.ravel if us is None else lambda g: np.array([np.vdot(g, u) for u in us])
 
 
 def _check_shapes(arrays: list[tuple[str, Array]], gradients: list, again: list) -> None:
@@ -181,40 +183,19 @@ def _check_shapes(arrays: list[tuple[str, Array]], gradients: list, again: list)
             raise WrongGradient(f"{name}: a second backward on the same cache differs; it changed")
 
 
-def _directions(a: Array, mode: Mode, count: int, rng: np.random.Generator) -> Iterator[Array]:
-    if mode == "directions":
-        yield from (rng.standard_normal(a.shape) for _ in range(count))
-    elif mode == "coordinates":
-        for i in range(a.size):
-            u = np.zeros(a.size)
-            u[i] = 1.0
-            yield u.reshape(a.shape)
-    else:
-        raise ValueError(f'mode is {mode!r}; it must be "directions" or "coordinates"')
-
-
-def _compare(
-    name: str, shape: tuple[int, ...], analytic: Array, numeric: Array, noise: float, mode: Mode
-) -> GradientError:
-    if analytic.size == 0:
-        return GradientError(name, shape, 0.0, 0.0, 0.0, True)
+def _verdict(e: Evidence, *, by_entry: bool) -> GradientError:
+    shape, numeric = e.gradient.shape, e.numeric
+    if numeric.size == 0:
+        return GradientError(e.name, shape, 0.0, 0.0, 0.0, True)
+    analytic = e.along(e.gradient)
     difference, size = np.abs(analytic - numeric), np.abs(analytic) + np.abs(numeric)
     worst = int(np.argmax(difference))
-    if mode == "directions":
+    if not by_entry:
         difference = np.array(np.linalg.norm(analytic - numeric))
         size = np.array(np.linalg.norm(analytic) + np.linalg.norm(numeric))
-        noise *= np.sqrt(analytic.size)
-    floor = max(noise / 1e-6, np.finfo(np.float64).tiny)
+    floor = max(e.noise / 1e-6, np.finfo(np.float64).tiny)
     error = float(np.max(difference / np.maximum(size, floor)))
-    vanishes = bool(np.max(size) < noise) or not np.any(size)
-    return GradientError(
-        name, shape, error, float(analytic[worst]), float(numeric[worst]), vanishes
-    )
-
-
-def _is_floating(x: Array) -> bool:
-    return np.issubdtype(np.asarray(x).dtype, np.floating)
-
-
-def _is_rng(value: Any) -> bool:
-    return isinstance(value, np.random.Generator)
+    vanishes = bool(np.max(size) < e.noise) or not np.any(size)
+    sides = float(analytic[worst]), float(numeric[worst])
+    cause = "" if error <= BAR else likely_cause(e)
+    return GradientError(e.name, shape, error, *sides, vanishes, cause)

@@ -1,8 +1,8 @@
 """§A All parameters of a model as named views of one flat vector.
 
-A layer's parameters are a dataclass of arrays; a model is a tree of them (dataclasses,
-lists, tuples and dictionaries; ``None`` where a part is left out). ``pack`` lays every array
-end to end in one vector θ and returns the tree as *views* of it, so that
+A layer's parameters are a dataclass of arrays; a model is a tree of them (dataclasses, lists,
+tuples, also named ones, and dictionaries; ``None`` where a part is left out). ``pack`` lays every
+array end to end in one vector θ and returns the tree as *views* of it, so that
 
 * the optimiser, clipping and checkpoints see one vector and know no layer;
 * ``view(p, gradient)`` names the parts of a gradient with the same words;
@@ -82,7 +82,7 @@ def _children(tree: Any, prefix: str) -> list[tuple[str, Any]]:
     if isinstance(tree, dict):
         return [(str(key), child) for key, child in tree.items()]
     if isinstance(tree, list | tuple):
-        return [(str(i), child) for i, child in enumerate(tree)]
+        return list(zip(getattr(tree, "_fields", map(str, range(len(tree)))), tree, strict=True))
     raise ValueError(
         f"parameter {prefix or '(root)'} is a {type(tree).__name__}: arrays, dataclasses, lists, "
         "tuples, dictionaries and None make a parameter tree"
@@ -98,6 +98,6 @@ def _map(f: Callable[[Array], Array], tree: Any) -> Any:
     mapped = [_map(f, child) for _, child in _children(tree, "")]
     if isinstance(tree, dict):
         return dict(zip(tree, mapped, strict=True))
-    if isinstance(tree, list | tuple):
+    if isinstance(tree, list | tuple) and not hasattr(tree, "_fields"):
         return type(tree)(mapped)
-    return type(tree)(*mapped)
+    return type(tree)(*mapped)  # a dataclass or a named tuple

@@ -17,9 +17,9 @@ ROWS = [
 TOOLS = {"plotting.py", "exercises.py", "__main__.py"}
 # Top of the list imports nothing of the package; everything may import what stands above it.
 ORDER = (
-    "files", "parameters", "gradcheck", "layers", "models", "objectives", "audit", "examples",
-    "catalogue", "data", "baselines", "tasks", "generation", "plotting", "exercises",
-    "scaling.counting", "training", "language_model", "predictor", "benchmark", "reports",
+    "files", "parameters", "differences", "diagnosis", "gradcheck", "layers", "models",
+    "objectives", "audit", "examples", "catalogue", "data", "baselines", "tasks", "generation",
+    "plotting", "exercises", "scaling.counting", "training", "language_model", "predictor", "benchmark", "reports",
     "commands", "cli", "__main__",
 )  # fmt: skip
 

@@ -1,3 +1,4 @@
+from collections import namedtuple
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +25,13 @@ NAMES = ["first.weight", "first.bias", "rest.0.weight", "rest.1.0"]
 
 def test_leaves_are_named_by_fields_keys_and_indices_in_order():
     assert [name for name, _ in leaves(tree())] == NAMES
+
+
+def test_a_named_tuple_is_named_by_its_fields():
+    layer = namedtuple("Layer", "weight bias")
+    _, p = pack({"a": layer(np.ones((2, 2)), np.zeros(2))})
+    assert [name for name, _ in leaves(p)] == ["a.weight", "a.bias"]
+    assert p["a"].weight.shape == (2, 2)
 
 
 def test_a_bare_array_is_a_tree():

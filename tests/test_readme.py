@@ -21,7 +21,7 @@ def test_the_two_commands_are_there():
 
 def test_the_python_lines_run(tmp_path):
     """On a run of five steps under the name that they load."""
-    (code,) = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    code = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)[0]
     assert len([line for line in code.splitlines() if line.strip()]) <= 12
     command = [sys.executable, "-m", "numpylm", "train", *SMALL]
     subprocess.run(command, cwd=tmp_path, check=True, stdout=subprocess.DEVNULL, timeout=120)
