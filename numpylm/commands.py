@@ -168,6 +168,10 @@ def gradcheck(arguments: argparse.Namespace) -> int:
     from numpylm.catalogue import PAIRS
     from numpylm.gradcheck import WrongGradient
 
+    if arguments.mutants:
+        from numpylm.mutants import report_mutants
+
+        return report_mutants(PAIRS, arguments.seed, arguments.bar, as_json=arguments.json)
     rows = []
     try:
         for row in run_audit(PAIRS, seed=arguments.seed):

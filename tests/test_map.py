@@ -19,7 +19,8 @@ TOOLS = {"plotting.py", "exercises.py", "__main__.py"}
 ORDER = (
     "files", "parameters", "differences", "diagnosis", "gradcheck", "layers", "models",
     "objectives", "audit", "examples", "catalogue", "data", "baselines", "tasks", "generation",
-    "plotting", "exercises", "scaling.counting", "training", "language_model", "predictor", "benchmark", "reports",
+    "plotting", "exercises", "scaling.counting", "training", "mutation", "mistakes", "bugs",
+    "weak_checks", "mutants", "language_model", "predictor", "benchmark", "reports",
     "commands", "cli", "__main__",
 )  # fmt: skip
 
