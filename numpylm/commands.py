@@ -9,7 +9,6 @@ import math
 import sys
 from pathlib import Path
 
-from numpylm.data.corpus import BUILT_IN
 from numpylm.language_model import load
 from numpylm.reports import (
     final_scores,
@@ -21,18 +20,18 @@ from numpylm.reports import (
     print_scores,
     quoted,
 )
-from numpylm.tasks.registry import TASKS
-from numpylm.training.config import SETTINGS, require_read
+from numpylm.starting import folder_of, given_settings, resumed, started
+from numpylm.training.config import require_read
 from numpylm.training.pairs import PairTask
 from numpylm.training.presets import PRESET_OF, last_rate, preset
 from numpylm.training.pretrained import inherited
-from numpylm.training.run import free_name, open_run, require_free
+from numpylm.training.run import open_run, require_free
 from numpylm.training.trainer import Trainer, TrainingInterrupted
 
 
 def train(arguments: argparse.Namespace) -> int:
     """Start or resume a run; then plot it, compare it with the baselines and show what it can."""
-    trainer = _resumed(arguments) if arguments.resume is not None else _started(arguments)
+    trainer = resumed(arguments) if arguments.resume is not None else started(arguments)
     run = trainer.run
     if not _fitted(trainer, arguments.json):
         return 130
@@ -53,7 +52,7 @@ def train(arguments: argparse.Namespace) -> int:
 def finetune(arguments: argparse.Namespace) -> int:
     """Fine-tune a run, train the same model from scratch, and show both."""
     start = open_run(arguments.run)
-    given, settings = _given(arguments), preset(PRESET_OF[arguments.task])
+    given, settings = given_settings(arguments), preset(PRESET_OF[arguments.task])
     config = dataclasses.replace(
         settings, **last_rate(given, settings), objective=arguments.task,
         pretrained=str(start.folder.resolve()), **inherited(start, arguments.task), **given,
@@ -66,9 +65,9 @@ def finetune(arguments: argparse.Namespace) -> int:
         scratch = dataclasses.replace(config, freeze_trunk=False, freeze_layers=0)
         configs["from scratch"] = scratch
     name = arguments.task if arguments.name is None else arguments.name
-    _folder(arguments, name, exact=True)  # raises for a name that is none
+    folder_of(arguments, name, exact=True)  # raises for a name that is none
     folders = {
-        which: _folder(arguments, name + end, exact=bool(arguments.name))
+        which: folder_of(arguments, name + end, exact=bool(arguments.name))
         for which, end in zip(configs, ("", "-scratch"), strict=False)
     }
     for folder in folders.values():
@@ -198,7 +197,7 @@ def bench(arguments: argparse.Namespace) -> int:
     """Time training steps of a preset on random tokens."""
     from numpylm.benchmark import benchmark
 
-    config = dataclasses.replace(preset(arguments.preset), **_given(arguments))
+    config = dataclasses.replace(preset(arguments.preset), **given_settings(arguments))
     if config.objective != "causal":
         raise ValueError(f"bench times the language model; preset {arguments.preset} is none")
     figures = benchmark(config, arguments.vocab_size, arguments.seconds)
@@ -229,54 +228,3 @@ def _fitted(trainer: Trainer, quiet: bool) -> bool:
         return False
     plot_loss(trainer.run)
     return True
-
-
-def _started(arguments: argparse.Namespace) -> Trainer:
-    given = _given(arguments)
-    objective = given.get("objective", "causal")
-    start = preset(arguments.preset or PRESET_OF[objective])
-    if not arguments.preset and objective != "causal":
-        start = dataclasses.replace(start, objective=objective)
-        if start.corpus == "pydoc" and objective in TASKS:
-            start = dataclasses.replace(start, corpus=TASKS[objective].default)
-    config = dataclasses.replace(start, **given, **last_rate(given, start))
-    require_read(config, given)
-    name = arguments.preset or ("tiny" if objective == "causal" else objective)
-    name = name if arguments.name is None else arguments.name
-    while True:
-        folder = _folder(arguments, name, exact=bool(arguments.name))
-        try:
-            return Trainer.start(folder, config)
-        except FileExistsError:  # another run took the name in this moment
-            if arguments.name:
-                raise
-
-
-def _folder(arguments: argparse.Namespace, name: str, *, exact: bool) -> Path:
-    """Where a run goes: the name itself, or the first of name, name-2, … that is free."""
-    if name in ("", ".", "..") or Path(name).name != name:
-        raise ValueError(f"name {name!r} must be a plain folder name; --runs says where it goes")
-    runs = Path(arguments.runs or "runs")
-    return runs / name if exact else free_name(runs, name)
-
-
-def _resumed(arguments: argparse.Namespace) -> Trainer:
-    """A resumed run keeps its settings: with others nobody could repeat it."""
-    if arguments.preset or arguments.name or arguments.runs:
-        raise ValueError("--resume takes a run as it is: leave out --preset, --name and --runs")
-    trainer = Trainer.resume(arguments.resume)
-    for name, value in _given(arguments).items():
-        if value != getattr(trainer.config, name):
-            raise ValueError(
-                f"{arguments.resume} was started with {name} {getattr(trainer.config, name)}; it "
-                f"cannot go on with {value}: start a new run"
-            )
-    return trainer
-
-
-def _given(arguments: argparse.Namespace) -> dict:
-    """The settings that stand on the command line; a corpus that is a path is made absolute."""
-    given = {name: getattr(arguments, name) for name in SETTINGS if hasattr(arguments, name)}
-    if given.get("corpus", "pydoc") not in BUILT_IN and Path(given["corpus"]).exists():
-        given["corpus"] = str(Path(given["corpus"]).resolve())
-    return given

@@ -21,7 +21,7 @@ ORDER = (
     "objectives", "audit", "examples", "catalogue", "data", "baselines", "tasks", "generation",
     "plotting", "exercises", "scaling.counting", "training", "mutation", "mistakes", "bugs",
     "weak_checks", "mutants", "language_model", "predictor", "benchmark", "reports",
-    "commands", "cli", "__main__",
+    "starting", "commands", "cli", "__main__",
 )  # fmt: skip
 
 
