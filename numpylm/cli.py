@@ -25,6 +25,10 @@ def main(argv: list[str] | None = None) -> int:
             parser.error(f"unrecognized arguments: {' '.join(rest)}")
         elif rest:  # texts behind an option, which argparse does not connect with those before
             arguments.text += rest
+        if arguments.command == "scaling":
+            from numpylm.scaling.commands import scaling
+
+            return scaling(arguments)
         from numpylm import commands  # after the options are read, so that --help is quick
 
         return getattr(commands, arguments.command)(arguments)
@@ -95,6 +99,10 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument("--split", choices=("train", "valid", "test"), default="valid",
                        help="of the run's corpus, all full windows (default: valid)")  # fmt: skip
     which.add_argument("--text", metavar="FILE", help="a text file instead, every token of it")
+
+    from numpylm.scaling.commands import add_scaling
+
+    add_scaling(_command(commands, "scaling", "fit scaling laws and predict a run from them"))
 
     p = _command(commands, "gradcheck", "check every gradient by finite differences")
     option(p, "--seed", 0, "of the example inputs")

@@ -19,7 +19,7 @@ TOOLS = {"plotting.py", "exercises.py", "__main__.py"}
 ORDER = (
     "files", "parameters", "differences", "diagnosis", "gradcheck", "layers", "models",
     "objectives", "audit", "examples", "catalogue", "data", "baselines", "tasks", "generation",
-    "plotting", "exercises", "scaling.counting", "training", "mutation", "mistakes", "bugs",
+    "plotting", "exercises", "scaling.counting", "training", "scaling", "mutation", "mistakes", "bugs",
     "weak_checks", "mutants", "language_model", "predictor", "benchmark", "reports",
     "starting", "commands", "cli", "__main__",
 )  # fmt: skip

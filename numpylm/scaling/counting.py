@@ -1,17 +1,25 @@
-"""§6.1 Counting the parameters of all models, and the operations of the language model.
+"""§6.1 Counting the parameters and the operations of all models, and what C ≈ 6 N D leaves out.
 
-A matrix product (m × k) · (k × n) is 2 m k n FLOPs. For B sequences of T tokens a forward pass has
+A matrix product (m × k) · (k × n) is 2 m k n FLOPs. A forward pass of n tokens has
 
     projections      2 · 4 D²       per token and layer (W_Q, W_K, W_V, W_O)
-    attention        2 · 2 T D      per token and layer (Q Kᵀ and A V)
+    attention        2 · 2 T D      per token and layer (Q Kᵀ and A V), T the tokens looked at
     feed-forward     2 · 2 D d_ff   per token and layer
-    output           2 · D V        per token
+    output           2 · D V        per token that is predicted, and what else the head multiplies
 
-and the backward twice as many: one product for the gradient of each factor. Element-wise work
-(softmax, layer norm, GELU) is not counted, as is usual. The well-known C ≈ 6 N D is this sum
-without the attention term, N being the parameters of the layers' and the output's matrices and D
-the tokens. Attention is counted in full, as Hoffmann et al. 2022 (arXiv:2203.15556, App. F) do;
-Kaplan et al. 2020 (arXiv:2001.08361, Table 1) count the half of it that a causal mask leaves.
+and the backward twice as many: one product for the gradient of each factor. Reading a row of the
+embedding is no product and costs nothing; element-wise work (softmax, layer norm, GELU) is not
+counted, as is usual. Attention is counted in full, as Hoffmann et al. 2022 (arXiv:2203.15556, App.
+F) do; Kaplan et al. 2020 (arXiv:2001.08361, Table 1) count the half of it that a causal mask
+leaves.
+
+"The" number of parameters N has three meanings, and fitted exponents differ by which is used:
+
+    without embeddings    the blocks alone                          Kaplan
+    with the head         blocks and output matrix, also if tied    what each token is multiplied by
+    total                 every number that is trained              Chinchilla
+
+6 N D with the second is the exact count but for attention, biases and layer norms.
 """
 
 from __future__ import annotations
@@ -72,18 +80,105 @@ def _summed(embedding: int, positions: int, blocks: int, output: int) -> dict[st
     return counts | {"total": sum(counts.values())}
 
 
-def forward_flops(config: GPTConfig, batch: int, length: int) -> dict[str, int]:
-    """FLOPs of the matrix products of one forward pass, by part, and their total."""
-    tokens, d = batch * length, config.d_model
-    flops = {
-        "projections": config.n_layers * tokens * 8 * d * d,
-        "attention": config.n_layers * tokens * 4 * length * d,
-        "feed_forward": config.n_layers * tokens * 4 * d * config.d_ff,
-        "output": tokens * 2 * d * config.vocab_size,
+def sizes(config: Any) -> dict[str, int]:
+    """N in its three meanings: ``without_embeddings``, ``with_head``, ``total``."""
+    counts = parameter_counts(config)
+    shared = 0  # the token table, where it is the output matrix too
+    if isinstance(config, BERTConfig) or getattr(config, "tied", False):
+        own = getattr(config, "target_vocab_size", None)
+        shared = (own or config.vocab_size) * config.d_model
+    if isinstance(config, ClassifierConfig):
+        shared = 0
+    return {
+        "without_embeddings": counts["blocks"],
+        "with_head": counts["blocks"] + counts["output"] + shared,
+        "total": counts["total"],
     }
+
+
+def forward_flops(
+    config: Any,
+    batch: int,
+    length: int,
+    *,
+    source_length: int | None = None,
+    predicted: int | None = None,
+    pairs: int = 0,
+) -> dict[str, int]:
+    """FLOPs of the matrix products of one forward pass, by part, and their total.
+
+    length: tokens of a sequence (T), of the target in an encoder-decoder, whose source has
+    ``source_length`` (S, default T). predicted: positions of the whole batch that go through the
+    output matrix; by default all, but 15 % of them in BERT. pairs: next-sentence predictions.
+    """
+    tokens = batch * length
+    if isinstance(config, Seq2SeqConfig):
+        encoded = length if source_length is None else source_length
+        flops = _stack_flops(config, batch, encoded)
+        for part, count in _stack_flops(config, batch, length, memory=encoded).items():
+            flops[part] += count
+    else:
+        flops = _stack_flops(config, batch, length)
+    flops["output"] = _output_flops(config, batch, tokens, predicted, pairs)
     return flops | {"total": sum(flops.values())}
 
 
-def training_flops(config: GPTConfig, batch: int, length: int) -> int:
-    """FLOPs of one training step: the forward and, twice as many, the backward."""
-    return 3 * forward_flops(config, batch, length)["total"]
+def _stack_flops(
+    config: Any, batch: int, length: int, *, memory: int | None = None
+) -> dict[str, int]:
+    """A stack of layers on (batch, length), with encoder-decoder attention to ``memory`` tokens."""
+    tokens, d, layers = batch * length, config.d_model, config.n_layers
+    flops = {
+        "projections": layers * tokens * 8 * d * d,
+        "attention": layers * tokens * 4 * length * d,
+        "feed_forward": layers * tokens * 4 * d * config.d_ff,
+    }
+    if memory is not None:  # queries and output of the target, keys and values of the source
+        flops["projections"] += layers * (tokens + batch * memory) * 4 * d * d
+        flops["attention"] += layers * tokens * 4 * memory * d
+    return flops
+
+
+def _output_flops(config: Any, batch: int, tokens: int, predicted: int | None, pairs: int) -> int:
+    d = config.d_model
+    if isinstance(config, ClassifierConfig):
+        rows = batch if config.pooled else tokens
+        return rows * 2 * d * config.n_labels + config.pooled * batch * 2 * d * d
+    if isinstance(config, BERTConfig):
+        masked = round(0.15 * tokens) if predicted is None else predicted
+        return masked * 2 * d * (d + config.vocab_size) + pairs * 2 * d * (d + 2)
+    rows = tokens if predicted is None else predicted
+    return rows * 2 * d * (getattr(config, "target_vocab_size", None) or config.vocab_size)
+
+
+def training_flops(config: Any, batch: int, length: int, **settings: Any) -> int:
+    """FLOPs of one training step: the forward and, twice as many, the backward.
+
+    ``settings`` as in ``forward_flops``.
+    """
+    return 3 * forward_flops(config, batch, length, **settings)["total"]
+
+
+def six_nd(config: Any, length: int, **settings: Any) -> dict[str, float]:
+    """The relative error of 6 N D against the exact training FLOPs, for each meaning of N.
+
+    D counts the tokens of a sequence (the target's, in an encoder-decoder).
+    """
+    exact = training_flops(config, 1, length, **settings)
+    return {name: 6.0 * n * length / exact - 1.0 for name, n in sizes(config).items()}
+
+
+def record(config: GPTConfig, tokens: float, length: int) -> dict[str, float]:
+    """Every count of a run of a language model on ``tokens`` tokens in sequences of ``length``.
+
+    A table of runs that carries all of them depends on no hidden convention: ``N`` and ``C`` are
+    the parameters with the head and the exact FLOPs, and --columns of ``numpylm scaling`` chooses
+    others.
+    """
+    n = sizes(config)
+    per_token = training_flops(config, 1, length) / length
+    return {
+        "N": n["with_head"], "D": tokens, "C": per_token * tokens,
+        "N_without_embeddings": n["without_embeddings"], "N_total": n["total"],
+        "flops_per_token": per_token, "C_6ND": 6.0 * n["with_head"] * tokens,
+    }  # fmt: skip
