@@ -131,10 +131,9 @@ def _lowest(x: Array, y: Array, method: str) -> tuple[float, float, bool]:
         i = int(curve.argmin())
         inside = 0 < i < len(fine) - 1
         return math.exp(fine[i]), math.exp(curve[i]), inside
-    near = np.abs(x - x[i]) <= math.log(6.0)
-    if 0 < i < len(x) - 1 and near.sum() < 3:
-        near = np.abs(np.arange(len(x)) - i) <= 1
-    if near.sum() >= 3:
+    if 0 < i < len(x) - 1:
+        near = np.abs(x - x[i]) <= math.log(6.0)
+        near |= np.abs(np.arange(len(x)) - i) <= 1
         centre = x[i]
         c2, c1, c0 = np.polyfit(x[near] - centre, y[near], 2)
         if c2 > 0.0:

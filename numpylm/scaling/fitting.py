@@ -75,12 +75,15 @@ class Problem:
         inverse = np.linalg.inv(matrix + 1e-9 * np.eye(len(self.free)))
         return inverse / (size[:, :, None] * size[:, None]) * np.outer(self.free, self.free)
 
-    def minimise(self, theta: Array, weights: Array, tolerance: float = 1e-9) -> Minimum:
+    def minimise(
+        self, theta: Array, weights: Array, tolerance: float = 1e-9, max_steps: int = 300
+    ) -> Minimum:
         """From theta (R, P), with weights (R, n) of the runs."""
         weights = np.broadcast_to(weights, (len(theta), len(self.log_loss)))
         return minimise(
             lambda t, rows: self(t, weights[rows]),
-            theta, self.inverse_curvature(theta, weights), tolerance=tolerance, max_steps=300,
+            theta, self.inverse_curvature(theta, weights), tolerance=tolerance,
+            max_steps=max_steps,
         )  # fmt: skip
 
     def with_delta(self, delta: float) -> Problem:

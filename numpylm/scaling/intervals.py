@@ -77,7 +77,7 @@ def strata_of(compute: Array, groups: Array) -> Array:
     budgets = np.zeros(len(mean), int)
     budgets[order] = np.cumsum(np.diff(mean[order], prepend=mean[order[0]]) > math.log(1.05))
     if np.bincount(budgets).mean() < 3:
-        budgets[order] = np.arange(len(order)) * min(4, max(1, len(order) // 4)) // len(order)
+        budgets[order] = np.arange(len(order)) * min(4, max(1, len(order) // 3)) // len(order)
     return budgets[group]
 
 
@@ -154,7 +154,7 @@ def profile(fit: Fit, name: str) -> Profile:
     threshold = 0.5 * CHI2_95 * dispersion(fit)
     step = math.sqrt(max(dispersion(fit) * effective_curvature(fit) * covariance[j, j], 1e-16))
     step = min(step, 1.5 if logarithm else 0.5 * abs(fit.theta[j]) + 1e-3)
-    shifts = step * np.array([0.25, 0.5, 0.75, 1, 1.25, 1.5, 2, 2.5, 3, 4, 6, 9, 14, 22, 35, 50])
+    shifts = step * np.array([0.5, 1, 1.5, 2, 2.5, 3, 4, 6, 9, 14, 22, 35, 50])
     shifts = shifts[shifts <= (9.0 if logarithm else np.inf)]
     shifts = np.concatenate([-shifts[::-1], [0.0], shifts])
     held = Problem(law, problem.z, problem.log_loss, problem.delta,
@@ -167,7 +167,7 @@ def profile(fit: Fit, name: str) -> Profile:
         if isinstance(start, str):
             start = np.roll(x, 1 if start == "left" else -1, axis=0)
             start[:, j] = straight[:, j]
-        end = held.minimise(start, ones, 1e-7)
+        end = held.minimise(start, ones, 1e-4, max_steps=60)
         better = np.where(np.isfinite(end.value), end.value, np.inf) < value
         x, value = np.where(better[:, None], end.x, x), np.where(better, end.value, value)
     return _interval(fit, name, x, (value - min(value.min(), fit.objective_sum)) / threshold)

@@ -56,16 +56,18 @@ def colours(values: Array) -> list[Any]:
     return [shades[r] for r in rank]
 
 
-def loss_curves(ax: Axes, curves: list[Curve], envelope: tuple[Array, Array] | None) -> None:
-    """Every run's loss over its compute, coloured by size; the sizes on the lower envelope."""
+def loss_curves(ax: Axes, curves: list[Curve], border: Array) -> None:
+    """Every run's loss over its compute, coloured by size; the envelope at budgets border (m,)."""
     every = np.array([n for _, n, _, _ in curves])
     for (_, _, c, loss), colour in zip(curves, colours(every), strict=True):
         ax.plot(c, loss, "-", color=colour, linewidth=1.1)
     sizes = np.unique(every)
     for n, colour in zip(sizes, colours(sizes), strict=True):
         ax.plot([], [], "-", color=colour, label=f"N {n:,.3g}")
-    if envelope is not None and len(envelope[0]):
-        ax.plot(*envelope, ".", color="0.1", markersize=3, label="lowest at this C")
+    at = [np.interp(np.log(border), np.log(c), loss, left=np.inf, right=np.inf)
+          for _, _, c, loss in curves]  # fmt: skip
+    if len(border):
+        ax.plot(border, np.min(at, axis=0), "--", color=VERMILION, label="lowest at this C")
     ax.set(xscale="log", xlabel="training FLOPs C", ylabel="loss (nats)",
            title="loss curves and their envelope")  # fmt: skip
     ax.legend(ncols=2, fontsize=8)
@@ -90,7 +92,8 @@ def isoflop(ax: Axes, found: list[Valley]) -> None:
         near = np.abs(np.log(v.sizes / v.sizes[v.losses.argmin()])) <= np.log(6.0)
         if v.interior and near.sum() >= 3:
             curve = np.polyfit(np.log(v.sizes[near] / v.best_size), np.log(v.losses[near]), 2)
-            x = np.linspace(*np.log(v.sizes[near][[0, -1]] / v.best_size), 50)
+            first, last = np.log(v.sizes[near][[0, -1]] / v.best_size)
+            x = np.linspace(first, last, 50)
             ax.plot(v.best_size * np.exp(x), np.exp(np.polyval(curve, x)), "-", color=colour,
                     linewidth=1.1)  # fmt: skip
             ax.plot(v.best_size, v.best_loss, "*", color=VERMILION, markersize=9)

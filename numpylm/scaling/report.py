@@ -50,8 +50,8 @@ def write_report(folder: Path, study: Study) -> Path:
         page += _pictures(figures, "profiles", "How the objective rises along each constant; "
                           "below the line is the 95 % interval", len(study.profiles),
                           plots.profiles, study)  # fmt: skip
-    page += _pictures(figures, "residuals", "What the law leaves: a trend says that the form is "
-                      "wrong", len(study.fit.law.inputs), plots.residuals, study)  # fmt: skip
+    page += _pictures(figures, "residuals", "What the law leaves (darker: less compute); a "
+                      "trend says that the form is wrong", len(study.fit.law.inputs), plots.residuals, study)  # fmt: skip
     if {"N", "D", "C"} <= study.runs.columns.keys():
         page += _forms(study) + _compute(folder, figures, study)
     path = folder / "report.md"
@@ -142,7 +142,7 @@ def _compute(folder: Path, figures: Path, study: Study) -> list[str]:
     curves = read_curves(folder / "curves.csv")
     if curves:
         border = envelope([(n, c, loss) for _, n, c, loss in curves])
-        page += _picture(figures, "curves", "Loss curves", plots.loss_curves, curves, border)
+        page += _picture(figures, "curves", "Loss curves", plots.loss_curves, curves, border[0])
         if len(np.unique(border[0])) > 1 and len(np.unique(border[1])) > 1:
             approaches.append(("1, envelope of the curves", f"{power_fit(*border)[0]:.3f}", ""))
     if found:

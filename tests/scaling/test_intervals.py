@@ -1,0 +1,150 @@
+"""§6.2 Bootstrap, profile and conditioning against what statistics says they are."""
+
+import math
+import time
+
+import numpy as np
+import pytest
+
+from numpylm.scaling import intervals
+from numpylm.scaling.fitting import NotConverged, fit
+from numpylm.scaling.forms import FORMS
+from numpylm.scaling.intervals import (
+    bootstrap,
+    condition,
+    distinct,
+    profile,
+    remarks,
+    resampled,
+    strata_of,
+)
+from numpylm.scaling.synthetic import synthetic_losses
+from tests.scaling.conftest import CHINCHILLA, KAPLAN, grid
+from tests.scaling.test_fitting import MUENNIGHOFF
+
+
+@pytest.fixture
+def line(rng):
+    """ln L = ln A − α ln N with normal noise: here every interval has a closed form."""
+    n = np.geomspace(1e3, 1e6, 40)[:, None]
+    y = synthetic_losses("n", {"A": 9.0, "alpha": 0.2}, n, 0.01, rng)
+    found = fit(FORMS["n"], n, y, loss="mse")
+    z = np.log(n[:, 0]) - np.log(n).mean()
+    sigma = math.sqrt((found.residuals**2).sum() / 38)
+    return found, sigma / math.sqrt((z**2).sum())
+
+
+def test_the_profile_of_a_straight_line_is_the_normal_interval(line):
+    found, error = line
+    low, high = profile(found, "alpha").interval
+    alpha = found.constants["alpha"]
+    assert low == pytest.approx(alpha - 1.96 * error, abs=0.02 * error)
+    assert high == pytest.approx(alpha + 1.96 * error, abs=0.02 * error)
+
+
+def test_the_bootstrap_of_a_straight_line_is_near_it(line):
+    found, error = line
+    rows = np.arange(40)
+    low, high = bootstrap(found, rows, np.zeros(40, int), 400).intervals()["alpha"]
+    assert (high - low) / (2 * 1.96 * error) == pytest.approx(1.0, abs=0.2)
+
+
+def test_runs_are_drawn_whole_and_within_strata(rng):
+    groups = np.array(["a", "a", "b", "c", "c", "d", "e"])
+    strata = np.array([0, 0, 0, 1, 1, 1, 2])
+    w = resampled(groups, strata, 4000, rng)
+    np.testing.assert_array_equal(w[:, 0], w[:, 1])
+    np.testing.assert_array_equal(w[:, 3], w[:, 4])
+    np.testing.assert_allclose(w[:, 0] + w[:, 2], 2.0)  # runs a and b; then c and d
+    np.testing.assert_allclose(w[:, 3] + w[:, 5], 2.0)
+    np.testing.assert_array_equal(w[:, 6], 1.0)
+    assert w.mean() == pytest.approx(1.0, abs=0.02)
+    six = resampled(np.arange(6), np.zeros(6, int), 20_000, rng)
+    means = (six * np.arange(6.0)).sum(axis=1) / 6
+    assert means.var() == pytest.approx(np.arange(6.0).var(ddof=1) / 6, rel=0.05)  # not / 5
+
+
+def test_strata_are_budgets_or_quarters():
+    _, compute = grid((1e10, 3e10, 1e11), 4)
+    rows = np.arange(12)
+    jitter = compute * np.linspace(0.99, 1.01, 12)
+    np.testing.assert_array_equal(strata_of(jitter, rows), np.repeat([0, 1, 2], 4))
+    spread = strata_of(np.geomspace(1e9, 1e12, 12), rows)
+    np.testing.assert_array_equal(spread, np.repeat([0, 1, 2, 3], 3))
+    curve = strata_of(np.geomspace(1e9, 1e12, 12), np.repeat(["a", "b", "c", "d"], 3))
+    assert all(len(set(curve[3 * i : 3 * i + 3])) == 1 for i in range(4))
+
+
+def test_the_condition_number_is_that_of_centred_inputs():
+    x, _ = grid()
+    found = fit(FORMS["kaplan"], x, synthetic_losses(
+        "kaplan", KAPLAN, x, 0.003, np.random.default_rng(0)))  # fmt: skip
+    z = np.log(x) - np.log(x).mean(axis=0)
+    _, j = found.law.log_loss(found.theta[None], z)
+    j = j[:, 0].T / np.linalg.norm(j[:, 0].T, axis=0)
+    s = np.linalg.svd(j, compute_uv=False)
+    assert condition(found) == pytest.approx(s[0] / s[-1])
+    raw = found.law.log_loss(found.law.theta(found.constants, np.zeros(2))[None], np.log(x))[1]
+    raw = raw[:, 0].T / np.linalg.norm(raw[:, 0].T, axis=0)
+    assert np.linalg.cond(raw) > 3 * condition(found)  # what centring is for
+
+
+def test_a_floor_that_is_not_seen_is_not_identified():
+    """Runs far above E: the law without a floor fits as well, and the remark says so."""
+    x, _ = grid()
+    y = synthetic_losses("kaplan", KAPLAN, x, 0.003, np.random.default_rng(0))
+    found = fit(FORMS["c-offset"], 6 * x.prod(axis=1, keepdims=True), y)
+    said = remarks(found, [profile(found, "E")])
+    assert any(text.startswith("E is not identified") for text in said), said
+
+
+def test_a_floor_that_is_seen_is_identified():
+    x, _ = grid()
+    y = synthetic_losses("chinchilla", CHINCHILLA, x, 1e-4, np.random.default_rng(0))
+    found = fit(FORMS["chinchilla"], x, y)
+    profiles = [profile(found, name) for name in found.law.profiled]
+    assert remarks(found, profiles) == []
+    for p in profiles:
+        assert p.interval[0] < CHINCHILLA[p.name] < p.interval[1]
+
+
+def test_how_often_data_may_be_repeated_is_not_identified(datablations):
+    law = FORMS["data-constrained"]
+    found = fit(law, datablations.inputs(law), datablations.loss, fixed=MUENNIGHOFF)
+    p = profile(found, "R_D")
+    assert p.interval[0] < 15.4  # the published value is inside
+    assert p.interval[1] is None or p.interval[1] > 200
+    assert any(text.startswith("R_D is not identified") for text in remarks(found, [p]))
+    boot = bootstrap(found, np.arange(182), strata_of(
+        datablations.compute, np.arange(182)), 60)  # fmt: skip
+    low, high = boot.intervals()["R_D"]
+    assert low < 15.4
+    assert high > 100
+    assert "alpha" not in boot.intervals()
+
+
+def test_too_many_failures_are_no_interval(monkeypatch, line):
+    found, _ = line
+    rows, one = np.arange(40), np.zeros(40, int)
+    with pytest.raises(ValueError, match="bootstrap 5: at least 20"):
+        bootstrap(found, rows, one, 5)
+    monkeypatch.setattr(intervals, "TOLERANCE", -1.0)
+    with pytest.raises(NotConverged, match="30 of 30 bootstrap fits of n have not converged"):
+        bootstrap(found, rows, one, 30)
+
+
+def test_a_thousand_resamples_are_quick(gemstones):
+    """15 s on one core is the bar; 200 of them are a fifth of it."""
+    law, rows = FORMS["chinchilla"], np.arange(199)
+    found = fit(law, gemstones.inputs(law), gemstones.loss)
+    strata = strata_of(gemstones.compute, rows)
+    start = time.process_time()
+    boot = bootstrap(found, rows, strata, 200)
+    assert time.process_time() - start <= 3.0
+    assert boot.failed <= 4
+    low, high = boot.intervals()["alpha"]
+    assert low < found.constants["alpha"] < high
+
+
+def test_minima_that_are_the_same_count_once():
+    assert len(distinct(np.array([[1.0, 2.0], [1.0, 2.0 + 1e-5], [1.0, 3.0]]))) == 2
