@@ -102,7 +102,7 @@ def _parser() -> argparse.ArgumentParser:
 
     from numpylm.scaling.commands import add_scaling
 
-    add_scaling(_command(commands, "scaling", "fit scaling laws and predict a run from them"))
+    add_scaling(commands)
 
     p = _command(commands, "gradcheck", "check every gradient by finite differences")
     option(p, "--seed", 0, "of the example inputs")

@@ -18,9 +18,11 @@ from numpylm.scaling.prediction import Predictor, Study, study
 from numpylm.scaling.runs import read_runs
 
 
-def add_scaling(parser: argparse.ArgumentParser) -> None:
-    """The sub-commands of ``numpylm scaling`` and their options."""
-    parser.set_defaults(json=False)
+def add_scaling(commands: Any) -> None:
+    """Add ``scaling`` with its sub-commands and their options."""
+    meaning = "fit scaling laws and predict a run from them"
+    description = f"{meaning[0].upper()}{meaning[1:]}."
+    parser = commands.add_parser("scaling", help=meaning, description=description)
     actions = parser.add_subparsers(required=True, metavar="ACTION", dest="action")
     p = _action(actions, "fit", "fit a scaling law to the runs of a table")
     _add_fit_options(p)

@@ -214,14 +214,26 @@ def check_inputs(law: Law, x: Array, y: Array, fixed: dict[str, float]) -> None:
             f"{law.form} has {wanted} constants to fit; {len(y)} runs are too few, "
             f"at least {wanted + 1} are needed"
         )
+    if not fixed:
+        _check_grid(law, x)
+
+
+def _check_grid(law: Law, x: Array) -> None:
+    """Every input must vary, and not only together with another."""
     for name, column in zip(law.inputs, x.T, strict=True):
         levels, exponents = len(np.unique(column)), 2 + ("E" in law.coordinates)
-        if levels == 1 and not fixed:
+        if levels == 1 and name != "S2":
             raise ValueError(f"all runs have {name} = {column[0]:g}: the exponent of {name} "
                              f"cannot be found; vary {name} or use a form without it")  # fmt: skip
         if len(law.inputs) == 1 and levels < exponents:
             raise ValueError(f"{law.form} needs at least {exponents} different values of {name}; "
                              f"there are {levels}")  # fmt: skip
+    if law.inputs[:2] == ("N", "D"):
+        z = np.log(x[:, :2])
+        spread = np.linalg.svd(z - z.mean(axis=0), compute_uv=False)
+        if spread[1] < 1e-4 * spread[0]:
+            raise ValueError("N and D rise together in all runs, so their exponents cannot be told "
+                             "apart; train some sizes on more or fewer tokens")  # fmt: skip
 
 
 def _result(

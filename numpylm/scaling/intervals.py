@@ -7,8 +7,9 @@
     condition    of the centred, scaled Jacobian: 1 if every constant can be told from the others
 
 Runs are drawn, not rows: the points of one training curve share their noise. They are drawn within
-strata of compute, so that no resample lacks the small or the large budgets; of the m runs of a
-stratum m − 1 are drawn, which makes the variance right for small m (Rao & Wu 1988, JASA 83:231).
+strata of compute, so that no resample lacks the small or the large budgets (Efron & Tibshirani
+1993, ch. 8). Whether such intervals cover the truth as often as they say is measured, not assumed:
+``synthetic.coverage``.
 
 The profile's threshold holds for any ρ: τ = E ψ² / E ψ' turns a rise of the objective into a
 likelihood ratio (Ronchetti's test; Heritier & Ronchetti 1994, JASA 89:897); for squares it is σ².
@@ -82,18 +83,13 @@ def strata_of(compute: Array, groups: Array) -> Array:
 
 
 def resampled(groups: Array, strata: Array, samples: int, rng: np.random.Generator) -> Array:
-    """Weights (samples, n): how often each row's run was drawn, times m / (m − 1).
-
-    A stratum with a single run keeps it.
-    """
+    """Weights (samples, n): how often each row's run was drawn among those of its stratum."""
     _, first, group = np.unique(groups, return_index=True, return_inverse=True)
     drawn = np.ones((samples, len(first)))
     for stratum in np.unique(strata[first]):
         members = np.flatnonzero(strata[first] == stratum)
         m = len(members)
-        if m > 1:
-            counts = rng.multinomial(m - 1, np.full(m, 1.0 / m), samples)
-            drawn[:, members] = counts * (m / (m - 1))
+        drawn[:, members] = rng.multinomial(m, np.full(m, 1.0 / m), samples)
     return drawn[:, group]
 
 

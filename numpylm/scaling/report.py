@@ -47,11 +47,12 @@ def write_report(folder: Path, study: Study) -> Path:
                      plots.predicted_measured, study)  # fmt: skip
     page += _constants(study, result)
     if study.profiles:
-        page += _pictures(figures, "profiles", "How the objective rises along each constant; "
-                          "below the line is the 95 % interval", len(study.profiles),
-                          plots.profiles, study)  # fmt: skip
-    page += _pictures(figures, "residuals", "What the law leaves (darker: less compute); a "
-                      "trend says that the form is wrong", len(study.fit.law.inputs), plots.residuals, study)  # fmt: skip
+        caption = "How the objective rises along each constant: below the line is the 95 % interval"
+        count = len(study.profiles)
+        page += _pictures(figures, "profiles", caption, count, plots.profiles, study)
+    caption = "What the law leaves, darker for less compute: a trend says that the form is wrong"
+    count = len(study.fit.law.inputs)
+    page += _pictures(figures, "residuals", caption, count, plots.residuals, study)
     if {"N", "D", "C"} <= study.runs.columns.keys():
         page += _forms(study) + _compute(folder, figures, study)
     path = folder / "report.md"

@@ -1,4 +1,4 @@
-"""§6.5 ``numpylm scaling``: a table in, a law, a prediction and a page out; bad input is one line."""
+"""§6.5 ``numpylm scaling``: from a table to a law, a prediction, a page; bad input is one line."""
 
 import csv
 import json

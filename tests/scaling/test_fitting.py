@@ -136,6 +136,7 @@ def test_a_fit_is_quick(gemstones):
     [
         ({"rows": 5}, "chinchilla has 5 constants to fit; 5 runs are too few, at least 6"),
         ({"same": 0}, "all runs have N = .*: the exponent of N cannot be found"),
+        ({"together": True}, "N and D rise together in all runs"),
         ({"bad": -1.0}, "loss must be positive and finite in every run; one has -1"),
         ({"bad": np.nan}, "one has nan"),
         ({"loss": "cubic"}, "loss 'cubic' must be one of huber, lad, mse"),
@@ -151,6 +152,8 @@ def test_bad_input_is_named(change, message):
     y = losses("chinchilla", CHINCHILLA, x)
     if "same" in change:
         x[:, change["same"]] = 1e4
+    if "together" in change:
+        x[:, 1] = 20.0 * x[:, 0]
     if "bad" in change:
         y[3] = change["bad"]
     rows = slice(change.get("rows"))
