@@ -19,8 +19,8 @@ TOOLS = {"plotting.py", "exercises.py", "__main__.py"}
 ORDER = (
     "files", "parameters", "differences", "diagnosis", "gradcheck", "layers", "models",
     "objectives", "audit", "examples", "catalogue", "data", "baselines", "tasks", "generation",
-    "plotting", "exercises", "scaling.counting", "training", "scaling", "mutation", "mistakes", "bugs",
-    "weak_checks", "mutants", "language_model", "predictor", "benchmark", "reports",
+    "plotting", "exercises", "scaling.counting", "training", "scaling", "mutation", "mistakes",
+    "bugs", "weak_checks", "mutants", "language_model", "predictor", "benchmark", "reports",
     "starting", "commands", "cli", "__main__",
 )  # fmt: skip
 

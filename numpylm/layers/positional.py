@@ -15,6 +15,7 @@ adds −m_h |i − j| to the score of query i and key j, m_h = 2^(−8h / H), h 
 less, some heads more and some less steeply. Small models on little text learn faster with it.
 A model that reads both ways could not tell left from right by |i − j|. There the heads come in
 pairs of one slope, m_k = 2^(−8k / ⌈H/2⌉): one looks back (j ≤ i), the other ahead (j ≥ i).
+Position 0, where [CLS] stands for the whole text, is at distance 0 of all.
 """
 
 from __future__ import annotations
@@ -105,7 +106,8 @@ def alibi_bias(
 
     With more keys than queries the queries are the last T positions, as in ``causal_mask``.
     ``both_ways``, for a model without a causal mask: even heads look back and odd ones ahead, −∞
-    elsewhere; the last of an odd number of heads looks to both sides.
+    elsewhere; the last of an odd number of heads looks to both sides. Position 0 sees all and is
+    seen by all, with a bias of 0.
     """
     return _alibi_table(n_heads, n_queries, n_keys, np.dtype(dtype).str, both_ways)
 
@@ -123,5 +125,6 @@ def _alibi_table(n_heads: int, n_queries: int, n_keys: int, dtype: str, both_way
         paired = n_heads // 2 * 2
         table[0:paired:2, ahead > 0] = -np.inf
         table[1:paired:2, ahead < 0] = -np.inf
+        table[:, query == 0] = table[:, :, 0] = 0.0
     table.flags.writeable = False
     return table

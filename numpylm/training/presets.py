@@ -31,7 +31,7 @@ PRESETS = {
     "bert-tiny": TrainConfig(
         objective="bert", tokenizer="word", min_count=5, batch_size=16, context=128,
         n_heads=8, positions="alibi", bias=True,
-        lr=2e-3, min_lr=2e-5, warmup=500, steps=10_000, eval_every=1000,
+        lr=2e-3, min_lr=2e-5, warmup=500, steps=6000, eval_every=1000,
     ),
     "denoising": TrainConfig(
         objective="spans", batch_size=16, context=96, positions="sinusoidal", bias=True,
