@@ -60,7 +60,11 @@ def test_thousands_of_hostile_files(tmp_path):
 
 
 def test_no_module_can_run_what_a_file_says():
-    """No pickle, no eval: a static check of every call and import."""
+    """No pickle, no eval: a static check of every call and import.
+
+    Only the mutation audit compiles: the library's own functions, with a mistake in them.
+    """
+    of_the_audit = {PACKAGE / "bugs.py", PACKAGE / "mutation.py"}
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import | ast.ImportFrom):
@@ -68,7 +72,8 @@ def test_no_module_can_run_what_a_file_says():
                 assert not FORBIDDEN & {name.split(".")[0] for name in names}, path
             if isinstance(node, ast.Call):
                 called = getattr(node.func, "id", "")
-                assert called not in ("eval", "exec", "compile", "__import__"), path
+                assert called not in ("eval", "__import__"), path
+                assert called not in ("exec", "compile") or path in of_the_audit, path
                 assert not any(k.arg == "allow_pickle" for k in node.keywords), path
                 assert getattr(node.func, "attr", "") not in ("system", "popen", "fromfile"), path
 
