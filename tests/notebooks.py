@@ -28,6 +28,7 @@ from nbformat import NotebookNode
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
 SECONDS = 120  # that one cell may take
+WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
 def chapter_files() -> list[Path]:
@@ -78,7 +79,16 @@ def execute(notebook: NotebookNode) -> NotebookNode:
     client.execute(cleanup_kc=True)  # the kernel ends with the notebook
     del notebook.metadata["language_info"]  # holds the version of Python
     notebook.metadata["language_info"] = {"name": "python"}
+    _drop_widgets(notebook)
     return notebook
+
+
+def _drop_widgets(notebook: NotebookNode) -> None:
+    """Progress bars are widgets with random ids, and nothing to see without a kernel."""
+    notebook.metadata.pop("widgets", None)
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            cell.outputs = [o for o in cell.outputs if WIDGET not in o.get("data", {})]
 
 
 def build(chapter: Path) -> None:
