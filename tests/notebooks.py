@@ -27,7 +27,7 @@ from nbformat import NotebookNode
 
 ROOT = Path(__file__).resolve().parents[1]
 NOTEBOOKS = ROOT / "notebooks"
-SECONDS = 120  # that one cell may take
+SECONDS = 600  # of one cell, which takes seconds: only a cell that hangs gets there
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
 
