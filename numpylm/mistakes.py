@@ -122,6 +122,7 @@ def _of_a_call(node: ast.Call) -> Iterator[Change]:
     for one, other in (("sum", "mean"), ("mean", "sum")):
         if called.endswith(f".{one}"):
             changed = copy.deepcopy(node)
+            # called ends with ".sum" or ".mean": func is an attribute, as its type does not say
             changed.func.attr = other  # type: ignore[attr-defined]
             yield f"{other} for {one}", changed
     for i, keyword in enumerate(node.keywords):

@@ -46,6 +46,7 @@ def tree_of(function: Callable[..., Any]) -> ast.Module:
             node.returns = None
         elif isinstance(node, ast.arg):
             node.annotation = None
+    # the source of a function: its one statement is a def, which has a body
     body = tree.body[0].body  # type: ignore[attr-defined]
     if isinstance(body[0], ast.Expr) and isinstance(body[0].value, ast.Constant):
         body.pop(0)
@@ -68,6 +69,7 @@ def edited(function: Callable[..., Any], mistake: str, edits: dict[str, str]) ->
             if text not in left:
                 raise ValueError(f"{function.__name__}: {text} stands there twice")
             new = ast.parse(left.pop(text)).body
+            # in the place of an expression stands an expression statement, which has a value
             return new if isinstance(node, ast.stmt) else new[0].value  # type: ignore[attr-defined]
 
     tree = Edit().visit(tree_of(function))
