@@ -53,6 +53,7 @@ from numpylm.layers import (
     positional,
     residual,
     softmax,
+    tiled_attention,
 )
 from numpylm.models import bert, decoder, encoder, gpt, heads, layer, seq2seq, stack
 from numpylm.objectives import causal, denoising, finetuning, masked, next_sentence
@@ -191,9 +192,15 @@ PAIRS: list[Pair] = [
     _row("attention bias", attention, None, Q, K, VALUES,
          bias=np.linspace(-2, 1, T * S).reshape(T, S)),
     _row("attention blind query", attention, None, Q, K, VALUES, mask=visible_pairs(blind=True)),
+    _row("tiled_attention causal + bias, kept", tiled_attention, None, Q, K, VALUES,
+         rows=2, causal=True, bias=np.linspace(-2, 1, T * S).reshape(T, S)),
+    _row("tiled_attention causal + mask, not kept", tiled_attention, None, Q, K, VALUES,
+         rows=2, keep=0, causal=True, mask=visible_pairs(blind=True)),
     _row("multi_head causal + padding + dropout", multi_head, ATTEND, X,
          n_heads=HEADS, causal=True, mask=padding(T), **frozen_dropout()),
     _row("multi_head cross + mask", multi_head, ATTEND, X, Y, n_heads=HEADS, mask=visible_pairs()),
+    _row("multi_head tiled", multi_head, ATTEND, X,
+         n_heads=HEADS, causal=True, mask=padding(T), tiled_from=1),
     _row("cross_entropy ignored targets", cross_entropy, None, LOGITS, targets),
     _row("cross_entropy smoothed", cross_entropy, None, LOGITS, targets, label_smoothing=0.2),
     _row("cross_entropy normalizer", cross_entropy, None, LOGITS, targets, normalizer=40.0),

@@ -60,8 +60,7 @@ def attention_weights(
     (..., T, S), such as ``alibi_bias``. Raises ``ValueError`` if widths differ or the mask does
     not fit.
     """
-    if q.shape[-1] != k.shape[-1]:
-        raise ValueError(f"queries have {q.shape[-1]} features, keys {k.shape[-1]}")
+    require_fit(q, k, None, mask)
     scores = q @ k.swapaxes(-2, -1)
     scores *= 1.0 / math.sqrt(q.shape[-1])  # math, not np: np.sqrt(int) would promote float32
     if bias is not None:
@@ -69,11 +68,6 @@ def attention_weights(
     if causal:
         np.copyto(scores, -np.inf, where=~causal_mask(*scores.shape[-2:]))
     if mask is not None:
-        if mask.dtype != bool:
-            raise ValueError(f"the mask holds {mask.dtype}; it must be boolean, True = may attend")
-        sizes = zip(mask.shape[::-1], scores.shape[::-1], strict=False)
-        if mask.ndim > scores.ndim or any(m not in (1, s) for m, s in sizes):
-            raise ValueError(f"a mask of shape {mask.shape} does not fit scores {scores.shape}")
         np.copyto(scores, -np.inf, where=~mask)
     return softmax_inplace(scores)
 
@@ -95,8 +89,7 @@ def attention_forward(
     ``bias`` as in ``attention_weights``; ``dropout`` acts on the weights, if there is an ``rng``.
     Raises ``ValueError`` if shapes do not fit.
     """
-    if k.shape[-2] != v.shape[-2]:
-        raise ValueError(f"there are {k.shape[-2]} keys but {v.shape[-2]} values")
+    require_fit(q, k, v, mask)
     weights = attention_weights(q, k, causal=causal, mask=mask, bias=bias)
     dropped, keep = dropout_forward(weights, rate=dropout, rng=rng)
     return dropped @ v, AttentionCache(q, k, v, weights, dropped, keep)
@@ -121,3 +114,19 @@ def attention_backward(dy: Array, cache: AttentionCache) -> tuple[Array, Array, 
     dq = dscores @ k
     dk = dscores.swapaxes(-2, -1) @ q
     return dq, dk, dv
+
+
+def require_fit(q: Array, k: Array, v: Array | None, mask: Array | None) -> None:
+    """Raises ``ValueError`` unless widths, numbers of keys and the mask's shape agree."""
+    if q.shape[-1] != k.shape[-1]:
+        raise ValueError(f"queries have {q.shape[-1]} features, keys {k.shape[-1]}")
+    if v is not None and k.shape[-2] != v.shape[-2]:
+        raise ValueError(f"there are {k.shape[-2]} keys but {v.shape[-2]} values")
+    if mask is None:
+        return
+    if mask.dtype != bool:
+        raise ValueError(f"the mask holds {mask.dtype}; it must be boolean, True = may attend")
+    shape = (*q.shape[:-1], k.shape[-2])
+    sizes = zip(mask.shape[::-1], shape[::-1], strict=False)
+    if mask.ndim > len(shape) or any(m not in (1, s) for m, s in sizes):
+        raise ValueError(f"a mask of shape {mask.shape} does not fit scores {shape}")

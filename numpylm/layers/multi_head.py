@@ -11,6 +11,7 @@ Source: Vaswani et al. 2017, arXiv:1706.03762, §3.2.2–3.2.3.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -19,7 +20,14 @@ import numpy as np
 
 from numpylm.layers.attention import AttentionCache, attention_backward, attention_forward
 from numpylm.layers.linear import Linear, linear_backward, linear_forward, linear_init
+from numpylm.layers.tiled_attention import (
+    TiledAttentionCache,
+    tiled_attention_backward,
+    tiled_attention_forward,
+)
 from numpylm.parameters import Array
+
+TILED_FROM = 192  # keys; with fewer, one product for all queries is quicker than tiles
 
 
 @dataclass
@@ -34,7 +42,7 @@ class MultiHeadCache(NamedTuple):
     query: Array
     key: Array
     value: Array
-    attention: AttentionCache  # .weights (B, H, T, S)
+    attention: AttentionCache | TiledAttentionCache  # .weights (B, H, T, S)
     output: Array
     cross: bool
 
@@ -63,27 +71,30 @@ def multi_head_forward(
     bias: Array | None = None,
     dropout: float = 0.0,
     rng: np.random.Generator | None = None,
+    tiled_from: int = TILED_FROM,
 ) -> tuple[Array, MultiHeadCache]:
     """Self-attention of x, or cross-attention of x to memory; (B, T, D) -> (B, T, D).
 
     memory: (B, S, D), or None for self-attention. mask: booleans, True = may attend; two axes
     always mean (B, S) and hide keys (padding), three mean (B, T, S) and hide pairs; it adds to
-    ``causal``. bias: (H, T, S), added to the scores. Raises ``ValueError`` if D is not divisible
-    by n_heads or the mask does not fit.
+    ``causal``. bias: (H, T, S), added to the scores. tiled_from: keys from which the attention is
+    computed in tiles, unless its weights are dropped out. Raises ``ValueError`` if D is not
+    divisible by n_heads or the mask does not fit.
     """
     q, c_query = linear_forward(p.query, x)
     source = x if memory is None else memory
     k, c_key = linear_forward(p.key, source)
     v, c_value = linear_forward(p.value, source)
-    heads, c_attention = attention_forward(
+    attend: Callable[..., Any] = tiled_attention_forward
+    if source.shape[1] < tiled_from or (dropout and rng is not None):
+        attend = partial(attention_forward, dropout=dropout, rng=rng)
+    heads, c_attention = attend(
         split_heads(q, n_heads),
         split_heads(k, n_heads),
         split_heads(v, n_heads),
         causal=causal,
         mask=None if mask is None else _mask_per_head(mask, x, source),
         bias=bias,
-        dropout=dropout,
-        rng=rng,
     )
     y, c_output = linear_forward(p.output, merge_heads(heads))
     cross = memory is not None
@@ -99,7 +110,11 @@ def multi_head_backward(
     """
     n_heads = cache.attention.q.shape[1]
     dheads = split_heads(linear_backward(p.output, dp.output, dy, cache.output), n_heads)
-    dq, dk, dv = (merge_heads(d) for d in attention_backward(dheads, cache.attention))
+    if isinstance(cache.attention, TiledAttentionCache):
+        gradients = tiled_attention_backward(dheads, cache.attention)
+    else:
+        gradients = attention_backward(dheads, cache.attention)
+    dq, dk, dv = map(merge_heads, gradients)
     dmemory = linear_backward(p.key, dp.key, dk, cache.key)
     dmemory += linear_backward(p.value, dp.value, dv, cache.value)
     dx = linear_backward(p.query, dp.query, dq, cache.query)

@@ -38,7 +38,9 @@ CHECKPOINTS = st.builds(
     parameters=groups(**FINITE),
     optimizer=groups(**FINITE),
     step=st.integers(0, 2**63 - 1),
-    progress=st.dictionaries(NAMES, st.floats(**FINITE) | st.integers(-(2**63), 2**63 - 1), max_size=3),
+    progress=st.dictionaries(
+        NAMES, st.floats(**FINITE) | st.integers(-(2**63), 2**63 - 1), max_size=3
+    ),
     run=st.text(st.characters(exclude_categories=["Cs"]), max_size=8),
 )
 
