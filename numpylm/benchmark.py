@@ -15,6 +15,7 @@ import numpy as np
 
 from numpylm.models.gpt import gpt_init
 from numpylm.objectives.causal import causal_lm_backward, causal_lm_forward
+from numpylm.parameters import Array
 from numpylm.scaling.counting import parameter_counts, training_flops
 from numpylm.training.config import TrainConfig
 from numpylm.training.optimizer import Optimizer, clip_factor, decay_of_matrices, global_norm
@@ -27,10 +28,7 @@ class TrainingStep:
     def __init__(self, config: TrainConfig, vocab_size: int) -> None:
         self.config, self.model = config, config.model_config(vocab_size)
         self.theta, self.p = gpt_init(config.seed, self.model)
-        rng = np.random.default_rng(config.seed)
-        shape = (config.batch_size, config.context)
-        ids, targets = (rng.integers(0, vocab_size, shape) for _ in range(2))
-        self.batch = {"ids": ids, "targets": targets}
+        self.batch = random_batch(config, vocab_size)
         self.optimizer = Optimizer(
             config.optimizer, self.theta, decay_of_matrices(self.p, config.weight_decay),
             config.momentum, (config.beta1, config.beta2),
@@ -48,6 +46,13 @@ class TrainingStep:
         scale = clip_factor(global_norm(gradient), self.config.clip or None)
         self.optimizer.update(gradient, self.config.lr, scale, self.parallel.run)
         return loss
+
+
+def random_batch(config: TrainConfig, vocab_size: int) -> dict[str, Array]:
+    """ids and targets (B, T), any token as probable as any other."""
+    rng = np.random.default_rng(config.seed)
+    shape = (config.batch_size, config.context)
+    return {name: rng.integers(0, vocab_size, shape) for name in ("ids", "targets")}
 
 
 def benchmark(config: TrainConfig, vocab_size: int, seconds: float = 10.0) -> dict[str, float]:

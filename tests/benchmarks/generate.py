@@ -18,7 +18,6 @@ import dataclasses
 import json
 import statistics
 import sys
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -27,6 +26,7 @@ from numpylm.generation.sampling import draw, generate, next_token_distribution
 from numpylm.models.gpt import GPT, GPTConfig, gpt_forward, gpt_init
 from numpylm.training.parallel import one_blas_thread
 from numpylm.training.presets import preset
+from tests.benchmarks.turns import alternate, ratio, written
 
 PROMPT = np.array([0], np.int64)
 TEMPERATURE = 0.8
@@ -54,8 +54,8 @@ def torch_generation(p: GPT, config: GPTConfig, tokens: int, threads: int):
     return lambda: torch_generate(t, torch.tensor(PROMPT), tokens, config, TEMPERATURE)
 
 
-def compare(turns: int, tokens: int, threads: int, full: bool) -> dict[str, float]:
-    """Medians over all turns, and the quartiles of the ratio of each turn."""
+def compare(turns: int, tokens: int, threads: int, full: bool) -> dict:
+    """Medians over all turns, and time of each rival / our time."""
     settings = dataclasses.replace(preset("nanogpt-cpu"), context=256)
     config = settings.model_config(vocab_size=65)
     _, p = gpt_init(1, config)
@@ -69,20 +69,12 @@ def compare(turns: int, tokens: int, threads: int, full: bool) -> dict[str, floa
         sides["pytorch"] = rival
     if full:
         sides["full_forward"] = lambda: full_forward(p, config, tokens)
-    times: dict[str, list[float]] = {name: [] for name in sides}
     with one_blas_thread():
-        for _ in range(turns + 1):
-            for name, side in sides.items():
-                start = time.perf_counter()
-                side()
-                times[name].append(time.perf_counter() - start)
-    times = {name: seconds[1:] for name, seconds in times.items()}  # the first turn warms up
-    figures = {f"{n}_us_per_token": 1e6 * statistics.median(s) / tokens for n, s in times.items()}
-    for name in [name for name in times if name != "numpylm"]:
-        ratios = [a / b for a, b in zip(times[name], times["numpylm"], strict=True)]
-        low, middle, high = statistics.quantiles(ratios, n=4)
-        figures |= {f"{name}_ratio": middle, f"{name}_low": low, f"{name}_high": high}
-    return figures
+        times = alternate(sides, turns)
+    figures: dict = {
+        f"{n}_us_per_token": 1e6 * statistics.median(t) / tokens for n, t in times.items()
+    }
+    return figures | {n: ratio(times, n, "numpylm") for n in times if n != "numpylm"}
 
 
 def main() -> int:
@@ -103,10 +95,7 @@ def main() -> int:
             continue
         line = f"{name:<18} {figures[f'{key}_us_per_token']:8.0f} µs a token"
         if key != "numpylm":
-            line += (
-                f"   {figures[f'{key}_ratio']:.2f} × numpylm's time "
-                f"(quartiles {figures[f'{key}_low']:.2f} to {figures[f'{key}_high']:.2f})"
-            )
+            line += f"; its time / numpylm's: {written(figures[key])}"
         print(line)
     return 0
 

@@ -3,8 +3,7 @@
 python -m tests.benchmarks.memory
 python -m tests.benchmarks.memory --json
 
-Case a is the model and batch of nanogpt-cpu with AdamW; case d the textbook's WikiText-2 recipe
-(33,278 words, SGD, clipping), both without dropout. Each side is a process of its own that makes a
+The cases are those of tests/benchmarks/cases.py. Each side is a process of its own that makes a
 few steps on random ids with two threads; its peak resident memory (VmHWM of Linux) is everything:
 the interpreter, the libraries, parameters, gradients, moments and activations.
 """
@@ -12,7 +11,6 @@ the interpreter, the libraries, parameters, gradients, moments and activations.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import importlib.util
 import json
 import re
@@ -20,7 +18,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-CASES = {"a": ("nanogpt-cpu", 65), "d": ("wikitext2", 33278)}
+from numpylm.benchmark import TrainingStep
+from tests.benchmarks.cases import CASES, torch_step
 
 
 def peak_mib() -> float:
@@ -29,44 +28,19 @@ def peak_mib() -> float:
     return int(re.search(r"VmHWM:\s+(\d+) kB", status)[1]) / 1024
 
 
-def settings(case: str):
-    from numpylm.training.presets import preset
-
-    name, vocab_size = CASES[case]
-    return dataclasses.replace(preset(name), dropout=0.0, threads=2), vocab_size
-
-
 def train_in_numpylm(case: str, steps: int) -> None:
-    from numpylm.benchmark import TrainingStep
     from numpylm.training.parallel import one_blas_thread
 
-    step = TrainingStep(*settings(case))
+    step = TrainingStep(*CASES[case])
     with one_blas_thread(), step.parallel:
         for _ in range(steps):
             step()
 
 
 def train_in_pytorch(case: str, steps: int) -> None:
-    import torch
-
-    from numpylm.models.gpt import gpt_init
-    from tests.torch_reference import torch_adamw, torch_loss, torch_parameters
-
-    c, vocab_size = settings(case)
-    model = c.model_config(vocab_size)
-    torch.set_num_threads(c.threads)
-    t = torch_parameters(gpt_init(c.seed, model)[1])
-    if c.optimizer == "sgd":
-        optimizer: torch.optim.Optimizer = torch.optim.SGD(t.values(), c.lr)
-    else:
-        optimizer = torch_adamw(t, c.lr, (c.beta1, c.beta2), c.weight_decay)
-    ids, targets = torch.randint(vocab_size, (2, c.batch_size, c.context))
+    step = torch_step(*CASES[case], threads=2)
     for _ in range(steps):
-        loss = torch_loss(t, ids, targets, model)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(t.values(), c.clip)
-        optimizer.step()
+        step()
 
 
 SIDES = {"numpylm": train_in_numpylm, "pytorch": train_in_pytorch}
@@ -83,6 +57,7 @@ def measure(side: str, case: str, steps: int) -> float:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--steps", type=int, default=5)
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=["a", "d", "long"])
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--side", choices=SIDES, help="train here and print this process's peak")
     parser.add_argument("--case", choices=CASES, help="the case of --side")
@@ -92,7 +67,7 @@ def main() -> int:
         print(peak_mib())
         return 0
     figures: dict[str, float] = {}
-    for case in CASES:
+    for case in arguments.cases:
         for side in SIDES:
             if side != "pytorch" or importlib.util.find_spec("torch"):
                 figures[f"{side}_{case}_mib"] = measure(side, case, arguments.steps)

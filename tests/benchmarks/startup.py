@@ -16,7 +16,9 @@ import json
 import statistics
 import subprocess
 import sys
-import time
+from functools import partial
+
+from tests.benchmarks.turns import alternate, ratio, written
 
 STATEMENTS = {
     "numpy": "import numpy",
@@ -26,27 +28,16 @@ STATEMENTS = {
 }
 
 
-def seconds(statement: str) -> float:
-    start = time.perf_counter()
+def process(statement: str) -> None:
     subprocess.run([sys.executable, "-c", statement], check=True)
-    return time.perf_counter() - start
 
 
-def compare(turns: int) -> dict[str, float]:
-    """Medians in milliseconds, and the quartiles of each turn's ratio to NumPy."""
+def compare(turns: int) -> dict:
+    """Medians in milliseconds, and each one's time / NumPy's."""
     names = [n for n in STATEMENTS if n != "torch" or importlib.util.find_spec("torch")]
-    times: dict[str, list[float]] = {name: [] for name in names}
-    for turn in range(turns + 1):  # the first turn fills the file cache
-        for name in names:
-            taken = seconds(STATEMENTS[name])
-            if turn:
-                times[name].append(taken)
-    figures = {f"{name}_ms": 1e3 * statistics.median(times[name]) for name in names}
-    for name in names[1:]:
-        ratios = [a / b for a, b in zip(times[name], times["numpy"], strict=True)]
-        low, middle, high = statistics.quantiles(ratios, n=4)
-        figures |= {f"{name}_ratio": middle, f"{name}_low": low, f"{name}_high": high}
-    return figures
+    times = alternate({n: partial(process, STATEMENTS[n]) for n in names}, turns)
+    figures: dict = {f"{n}_ms": 1e3 * statistics.median(t) for n, t in times.items()}
+    return figures | {n: ratio(times, n, "numpy") for n in names if n != "numpy"}
 
 
 def main() -> int:
@@ -63,10 +54,7 @@ def main() -> int:
             continue
         line = f"{statement:<26} {figures[f'{name}_ms']:7.0f} ms"
         if name != "numpy":
-            line += (
-                f"   {figures[f'{name}_ratio']:.2f} × NumPy's "
-                f"(quartiles {figures[f'{name}_low']:.2f} to {figures[f'{name}_high']:.2f})"
-            )
+            line += f"; its time / NumPy's: {written(figures[name])}"
         print(line)
     return 0
 

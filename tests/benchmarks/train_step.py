@@ -1,103 +1,87 @@
-"""Time a whole training step of numpylm and of eager PyTorch, alternately in one run.
+"""Time whole training steps of numpylm and of eager PyTorch, alternately in one run.
 
-python -m tests.benchmarks.train_step            the model and batch of nanogpt-cpu
+python -m tests.benchmarks.train_step                 cases a to d of tests/benchmarks/cases.py
+python -m tests.benchmarks.train_step --cases a b
+python -m tests.benchmarks.train_step --one-thread    numpylm on one thread beside it
+python -m tests.benchmarks.train_step --compile       torch.compile beside it
 python -m tests.benchmarks.train_step --json
 
-Both sides: the same model and batch, float32, forward, backward, clipping, AdamW, two threads.
-PyTorch uses its fused attention and its multi-tensor AdamW. The sides take turns, a few steps each,
-so that a slow moment of the machine meets both; the ratio of each turn shows the spread.
-Without PyTorch the numpylm column is printed alone.
+Both sides: the same model and batch, float32, forward, backward, clipping, update, two threads. The
+sides take turns, a few steps each, so that a slow moment of the machine meets both; the ratio of
+each turn shows the spread. GFLOP/s are the useful matrix products of a step per second; the peak is
+that of large matrix products on the same threads. Without PyTorch numpylm is timed alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import json
 import statistics
 import sys
-import time
+from collections.abc import Callable
+from dataclasses import replace
 
-from numpylm.benchmark import TrainingStep
+from numpylm.benchmark import TrainingStep, gemm_peak
+from numpylm.scaling.counting import training_flops
 from numpylm.training.parallel import one_blas_thread
-from numpylm.training.presets import preset
+from tests.benchmarks.cases import CASES, torch_step
+from tests.benchmarks.turns import alternate, ratio, written
+
+RIVALS = ("pytorch", "compiled", "one_thread")
 
 
-def torch_step(step: TrainingStep, threads: int):
-    """The same step in PyTorch, from the same parameters and batch; None without PyTorch."""
-    try:
-        import torch
-    except ImportError:
-        return None
-    from tests.torch_reference import torch_adamw, torch_loss, torch_parameters
-
-    torch.set_num_threads(threads)
-    c = step.config
-    t = torch_parameters(step.p)
-    optimizer = torch_adamw(t, c.lr, (c.beta1, c.beta2), c.weight_decay)
-    ids, targets = (torch.tensor(step.batch[name]) for name in ("ids", "targets"))
-
-    def run() -> float:
-        loss = torch_loss(t, ids, targets, step.model)
-        optimizer.zero_grad()
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(t.values(), c.clip)
-        optimizer.step()
-        return loss.item()
-
-    return run
-
-
-def median_seconds(f, count: int) -> float:
-    times = []
-    for _ in range(count):
-        start = time.perf_counter()
-        f()
-        times.append(time.perf_counter() - start)
-    return statistics.median(times)
-
-
-def compare(turns: int, steps: int) -> dict[str, float]:
-    """Medians over all turns, and the quartiles of the ratio of each turn."""
-    step = TrainingStep(preset("nanogpt-cpu"), vocab_size=65)
-    rival = torch_step(step, step.config.threads)
-    with step.parallel:
-        ours, theirs = [], []
-        for turn in range(turns + 1):  # the first turn warms up
-            with one_blas_thread():
-                seconds = median_seconds(step, steps)
-            if turn:
-                ours.append(seconds)
-            if rival:
-                seconds = median_seconds(rival, steps)
-                if turn:
-                    theirs.append(seconds)
-    figures = {"numpylm_ms": 1e3 * statistics.median(ours)}
-    if rival:
-        low, middle, high = statistics.quantiles(
-            [a / b for a, b in zip(ours, theirs, strict=True)], n=4
-        )
-        figures["pytorch_ms"] = 1e3 * statistics.median(theirs)
-        figures |= {"ratio": middle, "ratio_low": low, "ratio_high": high}
-    return figures
+def compare(case: str, turns: int, steps: int, rivals: list[str]) -> dict:
+    """Milliseconds a step of each side, GFLOP/s, the peak, and time of each rival / our time."""
+    config, vocab_size = CASES[case]
+    step, single = (TrainingStep(replace(config, threads=n), vocab_size) for n in (2, 1))
+    with step.parallel, one_blas_thread():
+        sides: dict[str, Callable[[], object]] = {"numpylm": step}
+        if "one_thread" in rivals:
+            sides["one_thread"] = single
+        if "pytorch" in rivals:
+            sides["pytorch"] = torch_step(config, vocab_size, threads=2)
+        if "compiled" in rivals:
+            sides["compiled"] = torch_step(config, vocab_size, threads=2, compiled=True)
+        times = alternate(sides, turns, steps)
+        peak = gemm_peak(step.parallel)
+    flops = training_flops(step.model, config.batch_size, config.context)
+    figures: dict = {f"{n}_ms": 1e3 * statistics.median(t) for n, t in times.items()}
+    figures |= {"gflops": flops / 1e6 / figures["numpylm_ms"], "peak_gflops": peak}
+    return figures | {n: ratio(times, n, "numpylm") for n in times if n != "numpylm"}
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--turns", type=int, default=20)
-    parser.add_argument("--steps", type=int, default=10, help="steps of each side in a turn")
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list("abcd"))
+    parser.add_argument("--turns", type=int, default=15)
+    parser.add_argument("--steps", type=int, default=3, help="steps of each side in a turn")
+    parser.add_argument("--one-thread", action="store_true")
+    parser.add_argument("--compile", action="store_true")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    figures = compare(arguments.turns, arguments.steps)
-    if arguments.json:
-        print(json.dumps(figures))
-        return 0
-    print(f"numpylm  {figures['numpylm_ms']:7.1f} ms a step")
-    if "ratio" in figures:
-        print(f"PyTorch  {figures['pytorch_ms']:7.1f} ms a step")
+    rivals = ["pytorch"] if importlib.util.find_spec("torch") else []
+    if rivals and arguments.compile:
+        rivals.append("compiled")
+    if arguments.one_thread:
+        rivals.append("one_thread")
+    for case in arguments.cases:
+        figures = compare(case, arguments.turns, arguments.steps, rivals)
+        if arguments.json:
+            print(json.dumps({"case": case} | figures))
+            continue
+        share = figures["gflops"] / figures["peak_gflops"]
         print(
-            f"numpylm / PyTorch: {figures['ratio']:.2f} "
-            f"(quartiles {figures['ratio_low']:.2f} to {figures['ratio_high']:.2f})"
+            f"{case}  numpylm {figures['numpylm_ms']:7.1f} ms a step, "
+            f"{figures['gflops']:.0f} GFLOP/s, {share:.0%} of the peak",
+            flush=True,
         )
+        for name in rivals:
+            print(
+                f"   {name:<10} {figures[f'{name}_ms']:7.1f} ms; its time / numpylm's: "
+                f"{written(figures[name])}",
+                flush=True,
+            )
     return 0
 
 
