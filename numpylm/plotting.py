@@ -1,4 +1,4 @@
-"""The look of the book's figures: one quiet style, and the picture of attention weights.
+"""The look of the book's figures: one quiet style, attention weights, a figure with a slider.
 
 Colours: Okabe & Ito 2008, which colour-blind readers can tell apart. Lines differ in their dashes
 too, so that a figure survives a printer without colour.
@@ -6,8 +6,10 @@ too, so that a figure survives a printer without colour.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+import base64
+import io
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,6 +17,7 @@ from numpylm.parameters import Array
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
     from matplotlib.image import AxesImage
 
 BLUE, VERMILION, GREEN, PURPLE, ORANGE, SKY, BLACK = OKABE_ITO = (
@@ -75,3 +78,42 @@ def attention_map(
     ax.grid(False)
     ax.spines[:].set_visible(False)
     return image
+
+
+def with_slider(
+    draw: Callable[[Any], Figure], name: str, values: Sequence[Any], start: Any
+) -> None:
+    """Show the figure ``draw(start)`` in a notebook, with a slider that draws the other values.
+
+    Without ipywidgets, and where no kernel answers (a saved notebook, a printed page), it is a
+    still picture: the output holds both, and whoever shows it takes the best that it can show.
+    Raises ``ValueError`` if start is not among the values.
+    """
+    from IPython.display import display
+
+    if start not in values:
+        raise ValueError(f"the slider starts at {start}, which is not among {list(values)}")
+    still = _png(draw(start))
+    output: dict[str, Any] = {}
+    try:
+        import ipywidgets
+    except ImportError:
+        pass
+    else:
+        picture = ipywidgets.Image(value=still, format="png")
+        slider = ipywidgets.SelectionSlider(
+            options=values, value=start, description=name, continuous_update=False
+        )
+        slider.observe(lambda change: setattr(picture, "value", _png(draw(change.new))), "value")
+        output |= ipywidgets.VBox([slider, picture])._repr_mimebundle_()
+    output |= {"image/png": base64.b64encode(still).decode(), "text/plain": f"{name} = {start}"}
+    display(output, raw=True)
+
+
+def _png(figure: Figure) -> bytes:
+    import matplotlib.pyplot as plt
+
+    file = io.BytesIO()
+    figure.savefig(file, format="png", bbox_inches="tight")
+    plt.close(figure)  # or the notebook shows it a second time
+    return file.getvalue()

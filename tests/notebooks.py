@@ -84,11 +84,17 @@ def execute(notebook: NotebookNode) -> NotebookNode:
 
 
 def _drop_widgets(notebook: NotebookNode) -> None:
-    """Progress bars are widgets with random ids, and nothing to see without a kernel."""
+    """Widgets have random ids, and nothing to see without a kernel; their still picture stays."""
     notebook.metadata.pop("widgets", None)
     for cell in notebook.cells:
         if cell.cell_type == "code":
-            cell.outputs = [o for o in cell.outputs if WIDGET not in o.get("data", {})]
+            cell.outputs = [o for o in cell.outputs if _is_still(o)]
+
+
+def _is_still(output: NotebookNode) -> bool:
+    """Not a widget, or one that has a picture too; takes the widget out. A progress bar is none."""
+    data = output.get("data", {})
+    return data.pop(WIDGET, None) is None or "image/png" in data
 
 
 def build(chapter: Path) -> None:

@@ -102,6 +102,22 @@ def test_kernel_is_this_interpreter() -> None:
 
 
 @pytest.mark.parametrize(
+    ("kinds", "left"),
+    [
+        ({book.WIDGET, "text/plain"}, []),
+        ({book.WIDGET, "text/plain", "image/png"}, [{"text/plain", "image/png"}]),
+        ({"text/plain"}, [{"text/plain"}]),
+    ],
+    ids=["progress bar", "slider with a picture", "text"],
+)
+def test_of_a_widget_only_its_still_picture_is_saved(kinds, left) -> None:
+    output = book.nbformat.v4.new_output("display_data", data=dict.fromkeys(kinds, ""))
+    cell = book.nbformat.v4.new_code_cell(outputs=[output])
+    book._drop_widgets(book.nbformat.v4.new_notebook(cells=[cell]))
+    assert [set(o.data) for o in cell.outputs] == left
+
+
+@pytest.mark.parametrize(
     ("text", "is_path"),
     [
         ("File /home/ann/numpylm/gradcheck.py", True),
