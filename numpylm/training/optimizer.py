@@ -27,11 +27,16 @@ from numpylm.parameters import Array, leaves
 CHUNK = 1 << 15  # numbers of each vector that are worked on at a time: four vectors fit in L2
 
 
-def sgd_update(theta: Array, grad: Array, u: Array, *, lr: float, momentum: float) -> None:
-    """One step of SGD with (heavy-ball) momentum, in place on theta and u; all of shape (N,)."""
-    u *= momentum
-    u += grad
-    theta -= lr * u
+def sgd_update(theta: Array, grad: Array, u: Array | None, *, lr: float, momentum: float) -> None:
+    """One step of SGD with (heavy-ball) momentum, in place on theta and u; all of shape (N,).
+
+    Without momentum u is the gradient, and None is enough.
+    """
+    if u is not None:
+        u *= momentum
+        u += grad
+        grad = u
+    theta -= lr * grad
 
 
 def adam_update(
@@ -105,7 +110,11 @@ class Optimizer:
     state: dict[str, Array] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        names = {"sgd": ["u"], "adam": ["m", "v"], "adamw": ["m", "v"]}.get(self.name)
+        names = {
+            "sgd": ["u"] if self.momentum else [],
+            "adam": ["m", "v"],
+            "adamw": ["m", "v"],
+        }.get(self.name)
         if names is None:
             raise ValueError(f'optimizer {self.name!r} is none of "sgd", "adam", "adamw"')
         for name in names:
@@ -126,7 +135,8 @@ class Optimizer:
             if scale != 1.0:
                 g = scale * g
             if self.name == "sgd":
-                sgd_update(theta, g, self.state["u"][s], lr=lr, momentum=self.momentum)
+                u = self.state["u"][s] if self.momentum else None
+                sgd_update(theta, g, u, lr=lr, momentum=self.momentum)
                 return
             if self.name == "adamw" and self.decay is not None:
                 decay_weights(theta, self.decay[s], lr=lr)
