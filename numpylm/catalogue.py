@@ -42,6 +42,7 @@ from numpylm.examples import (
 from numpylm.layers import (
     activations,
     attention,
+    blocked_cross_entropy,
     cross_entropy,
     dropout,
     embedding,
@@ -204,6 +205,7 @@ PAIRS: list[Pair] = [
     _row("cross_entropy ignored targets", cross_entropy, None, LOGITS, targets),
     _row("cross_entropy smoothed", cross_entropy, None, LOGITS, targets, label_smoothing=0.2),
     _row("cross_entropy normalizer", cross_entropy, None, LOGITS, targets, normalizer=40.0),
+    _row("blocked_cross_entropy", blocked_cross_entropy, None, LOGITS, targets),
     _row("input_embedding learned", input_embedding, partial(INPUT, positions="learned"), token_ids,
          positions="learned", **frozen_dropout()),
     _row("input_embedding sinusoidal", input_embedding, partial(INPUT, positions="sinusoidal"),
@@ -228,6 +230,7 @@ PAIRS: list[Pair] = [
     _gpt_row("causal_lm pre-norm, learned, tied", causal, _whole, token_ids, targets),
     _gpt_row("causal_lm post-norm, sinusoidal, untied", causal, _whole, token_ids, targets,
              **OTHER),
+    _gpt_row("causal_lm blocked loss", causal, _whole, token_ids, targets, blocked_from=1),
     _gpt_row("causal_lm alibi", causal, _whole, token_ids, targets, positions="alibi"),
     _gpt_row("causal_lm no bias, no positions", causal, _whole, token_ids, targets, **BARE),
     _bert_row("bert", bert, token_ids, segment_ids),

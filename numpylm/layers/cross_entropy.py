@@ -37,21 +37,10 @@ def cross_entropy_forward(
     """
     if not 0.0 <= label_smoothing < 1.0:
         raise ValueError(f"label_smoothing {label_smoothing} is not in [0, 1)")
-    vocab_size = logits.shape[-1]
-    if targets.shape != logits.shape[:-1]:
-        raise ValueError(f"targets {targets.shape} do not match logits {logits.shape}")
-    rows = logits.reshape(-1, vocab_size)
-    predicted = np.flatnonzero(targets.ravel() != ignore_index)
-    wanted = targets.ravel()[predicted]
-    if wanted.size and (wanted.min() < 0 or wanted.max() >= vocab_size):
-        raise ValueError(
-            f"targets span {wanted.min()} to {wanted.max()}, the vocabulary has {vocab_size}"
-        )
-    n = wanted.size if normalizer is None else normalizer
-    if normalizer is not None and not normalizer > 0:
-        raise ValueError(f"the normalizer is {normalizer}; it must be positive")
-    if n == 0:
-        raise ValueError(f"no token to predict: every target is the ignore index {ignore_index}")
+    ids, n = counted_targets(logits, targets, ignore_index, normalizer)
+    rows = logits.reshape(-1, logits.shape[-1])
+    predicted = np.flatnonzero(ids != ignore_index)
+    wanted = ids[predicted]
     shifted = rows - rows.max(axis=-1, keepdims=True)
     log_likelihood = (1.0 - label_smoothing) * shifted[predicted, wanted].sum()
     if label_smoothing:
@@ -80,3 +69,24 @@ def cross_entropy_backward(dloss: Array, cache: tuple) -> Array:
     if predicted.size < len(rows):
         rows[np.setdiff1d(np.arange(len(rows)), predicted)] = 0.0
     return dlogits
+
+
+def counted_targets(
+    logits: Array, targets: Array, ignore_index: int, normalizer: float | None
+) -> tuple[Array, float]:
+    """The targets in one row, and n. Raises ``ValueError`` as ``cross_entropy_forward`` says."""
+    vocab_size = logits.shape[-1]
+    if targets.shape != logits.shape[:-1]:
+        raise ValueError(f"targets {targets.shape} do not match logits {logits.shape}")
+    ids = targets.ravel()
+    wanted = ids[ids != ignore_index]
+    if wanted.size and (wanted.min() < 0 or wanted.max() >= vocab_size):
+        raise ValueError(
+            f"targets span {wanted.min()} to {wanted.max()}, the vocabulary has {vocab_size}"
+        )
+    if normalizer is not None and not normalizer > 0:
+        raise ValueError(f"the normalizer is {normalizer}; it must be positive")
+    n = wanted.size if normalizer is None else normalizer
+    if n == 0:
+        raise ValueError(f"no token to predict: every target is the ignore index {ignore_index}")
+    return ids, n

@@ -9,6 +9,8 @@ import numpy as np
 
 from numpylm.parameters import Array
 
+BLOCK = 4096  # rows or columns of a product that are added at a time
+
 
 @dataclass
 class Linear:
@@ -56,7 +58,22 @@ def linear_backward(p: Linear, dp: Linear, dy: Array, cache: Array) -> Array:
     """
     x = cache
     rows_x, rows_dy = x.reshape(-1, x.shape[-1]), dy.reshape(-1, dy.shape[-1])
-    dp.weight += rows_x.T @ rows_dy
+    add_product(dp.weight, rows_x.T, rows_dy)
     if dp.bias is not None:
         dp.bias += rows_dy.sum(axis=0)
     return (rows_dy @ p.weight.T).reshape(x.shape)
+
+
+def add_product(out: Array, a: Array, b: Array) -> None:
+    """out += a b, a block of the longer axis at a time.
+
+    The product of a large vocabulary's layer is as large as its weight; a block of it is added
+    while it is still near the processor, and no second array of that size is ever there.
+    """
+    n_rows, n_columns = out.shape
+    for start in range(0, max(n_rows, n_columns), BLOCK):
+        s = slice(start, start + BLOCK)
+        if n_rows >= n_columns:
+            out[s] += a[s] @ b
+        else:
+            out[:, s] += a @ b[:, s]
