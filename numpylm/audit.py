@@ -25,6 +25,7 @@ class Pair:
     """A forward/backward pair in one setting.
 
     ``example(rng)`` returns (p, inputs, settings) as ``check_gradients`` takes them, in float64.
+    ``dy`` is the upstream gradient, random if None.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Pair:
     forward: Callable[..., Any]
     backward: Callable[..., Any]
     example: Callable[[np.random.Generator], Example]
+    dy: Array | None = None
 
     def errors(self, seed: int = 0, **options: Any) -> list[GradientError]:
         """What ``gradient_errors`` finds on the example; ``options`` such as mode go to it."""
@@ -47,7 +49,13 @@ class Pair:
         best: tuple[Differences, list[GradientError]] | None = None
         for step in (3e-6, 3e-7, 1e-7):
             # Another seed, as dy drawn from the same numbers would depend on the example.
-            wanted = {"seed": seed + 1, "difference_step": step, **options, **settings}
+            wanted = {
+                "seed": seed + 1,
+                "difference_step": step,
+                "dy": self.dy,
+                **options,
+                **settings,
+            }
             measured = central_differences(self.forward, p, *inputs, **wanted)
             found = measured, compare(measured, self.backward)
             best = min(best or found, found, key=lambda m: _worst(m[1]))

@@ -206,6 +206,8 @@ PAIRS: list[Pair] = [
     _row("cross_entropy smoothed", cross_entropy, None, LOGITS, targets, label_smoothing=0.2),
     _row("cross_entropy normalizer", cross_entropy, None, LOGITS, targets, normalizer=40.0),
     _row("blocked_cross_entropy", blocked_cross_entropy, None, LOGITS, targets),
+    replace(_row("blocked_cross_entropy in training", blocked_cross_entropy, None, LOGITS, targets),
+            dy=np.ones(())),
     _row("input_embedding learned", input_embedding, partial(INPUT, positions="learned"), token_ids,
          positions="learned", **frozen_dropout()),
     _row("input_embedding sinusoidal", input_embedding, partial(INPUT, positions="sinusoidal"),

@@ -43,6 +43,7 @@ def central_differences(
     difference_step: float = 1e-5,
     mode: Mode = "directions",
     directions: int = 3,
+    dy: Array | None = None,
     **settings: Any,
 ) -> Differences:
     """Differentiate ``forward`` along random directions of each array, in float64.
@@ -50,6 +51,7 @@ def central_differences(
     seed : of the upstream gradient, the directions and the noise in the gradient buffers.
     difference_step : ε, half the width of the difference quotient.
     mode : "directions" (``directions`` random ones an array) or "coordinates" (every entry).
+    dy : the upstream gradient; random if None. One that is constant hides mistakes.
     settings : passed to ``forward``; a NumPy random generator repeats in each call.
 
     Raises ``ValueError`` if the forward cannot be repeated, or for another mode.
@@ -77,7 +79,8 @@ def central_differences(
             "a second forward on the same inputs differs: give it a numpy.random.Generator as a "
             "setting, which the check repeats, and leave no state behind"
         )
-    dy = rng.standard_normal(np.shape(y))  # an array even for a scalar loss
+    random = rng.standard_normal(np.shape(y))  # an array even for a scalar loss
+    dy = random if dy is None else np.array(dy, np.float64)
     dy.flags.writeable = False
     us, numeric = [], []
     for _, a in arrays:

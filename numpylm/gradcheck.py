@@ -114,7 +114,7 @@ def gradient_errors(
     p : parameters, any tree of arrays (see ``numpylm.parameters``), or None. Not written to.
     inputs : arrays; integer and boolean ones (ids, masks) are passed on and not differentiated.
     returns_dp : the backward is ``backward(p, dy, cache) -> (dx, dp)`` and does not add into dp.
-    options : seed, difference_step, mode, directions and settings of ``central_differences``.
+    options : seed, difference_step, mode, directions, dy and settings of ``central_differences``.
 
     Returns a ``GradientError`` for each parameter and each differentiable input. Raises
     ``WrongGradient`` where no comparison is possible: a gradient of the wrong shape or number, or

@@ -128,9 +128,9 @@ def test_what_the_mistakes_are():
     made = {(m.mistake, m.after) for m in mutants_of(linear_backward)}
     assert {
         ("term or factor dropped", "pass"),
-        ("= for +=", "dp.weight[...] = rows_x.T @ rows_dy"),
-        ("sign", "dp.weight -= rows_x.T @ rows_dy"),
-        ("factor 1.001", "dp.weight += 1.001 * (rows_x.T @ rows_dy)"),
+        ("= for +=", "dp.bias[...] = rows_dy.sum(axis=0)"),
+        ("sign", "dp.bias -= rows_dy.sum(axis=0)"),
+        ("factor 1.001", "dp.bias += 1.001 * rows_dy.sum(axis=0)"),
         ("mean for sum", "dp.bias += rows_dy.mean(axis=0)"),
         ("wrong axis", "dp.bias += rows_dy.sum(axis=-1)"),
     } <= made

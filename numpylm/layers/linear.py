@@ -64,15 +64,15 @@ def linear_backward(p: Linear, dp: Linear, dy: Array, cache: Array) -> Array:
     return (rows_dy @ p.weight.T).reshape(x.shape)
 
 
-def add_product(out: Array, a: Array, b: Array) -> None:
+def add_product(out: Array, a: Array, b: Array, block: int = BLOCK) -> None:
     """out += a b, a block of the longer axis at a time.
 
     The product of a large vocabulary's layer is as large as its weight; a block of it is added
     while it is still near the processor, and no second array of that size is ever there.
     """
     n_rows, n_columns = out.shape
-    for start in range(0, max(n_rows, n_columns), BLOCK):
-        s = slice(start, start + BLOCK)
+    for start in range(0, max(n_rows, n_columns), block):
+        s = slice(start, start + block)
         if n_rows >= n_columns:
             out[s] += a[s] @ b
         else:

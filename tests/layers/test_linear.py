@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from numpylm.layers.linear import Linear, linear_backward, linear_forward, linear_init
+from numpylm.layers.linear import Linear, add_product, linear_backward, linear_forward, linear_init
 
 
 def test_the_formula_written_with_loops(rng):
@@ -40,3 +40,16 @@ def test_the_initial_scale(rng):
 def test_features_must_match(rng):
     with pytest.raises(ValueError, match=r"x has 5 features, the weight \(4, 3\) takes 4"):
         linear_forward(linear_init(rng, 4, 3), np.zeros((2, 5)))
+
+
+@pytest.mark.parametrize("shape", [(9, 4), (4, 9), (5, 5)])
+@pytest.mark.parametrize("block", [1, 4, 9, 100])
+def test_a_product_is_added_block_by_block(rng, shape, block):
+    out, a, b = (
+        rng.normal(size=shape),
+        rng.normal(size=(shape[0], 3)),
+        rng.normal(size=(3, shape[1])),
+    )
+    expected = out + a @ b
+    add_product(out, a, b, block)
+    np.testing.assert_allclose(out, expected, rtol=1e-13)
