@@ -29,6 +29,10 @@ def main(argv: list[str] | None = None) -> int:
             from numpylm.scaling.commands import scaling
 
             return scaling(arguments)
+        if arguments.command == "book":
+            from numpylm.book.commands import book
+
+            return book(arguments)
         from numpylm import commands  # after the options are read, so that --help is quick
 
         return getattr(commands, arguments.command)(arguments)
@@ -103,6 +107,10 @@ def _parser() -> argparse.ArgumentParser:
     from numpylm.scaling.commands import add_scaling
 
     add_scaling(commands)
+
+    from numpylm.book.commands import add_book
+
+    add_book(commands)
 
     p = _command(commands, "gradcheck", "check every gradient by finite differences")
     option(p, "--seed", 0, "of the example inputs")
