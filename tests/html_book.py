@@ -110,8 +110,8 @@ def look(tab, path: Path) -> tuple[str, list[str]]:
     for event, listener in listeners.items():
         tab.remove_listener(event, listener)
     counts = (
-        f"{found['formulas']:4} formulas {found['images']:3} figures {found['diagrams']:2} diagrams "
-        f"{found['folded']:2} folded"
+        f"{found['formulas']:4} formulas {found['images']:3} figures "
+        f"{found['diagrams']:2} diagrams {found['folded']:2} folded"
     )
     for what in ("errors", "unseen", "raw", "wide"):
         wrong += [f"{what}: {text}" for text in found[what]]

@@ -2,7 +2,7 @@
 
 A chapter without a change gives the same file again: cell ids come from the cells' text, versions
 and paths of the machine are left out, and a cell tagged ``measured`` (timings, which never repeat)
-keeps its output until a cell of the chapter changes or the notebook is deleted.
+keeps its output until code of the chapter changes or the notebook is deleted.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import re
 import sys
 import time
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -40,7 +41,7 @@ class Outcome:
         return f"{self.chapter:<30} {self.seconds:4.0f} s  {'; '.join(self.problems) or 'ok'}"
 
 
-def chapter_files(words: list[str] = ()) -> list[Path]:
+def chapter_files(words: Sequence[str] = ()) -> list[Path]:
     """The chapters whose name contains one of the words; without words, all.
 
     A chapter is a Markdown file with a Jupytext header. Raises ``ValueError`` for a word that no
@@ -172,7 +173,8 @@ def run_chapter(chapter: Path) -> tuple[Notebook, list[str]]:
 
 def _reason(notebook: Notebook, error: Exception) -> str:
     """The error in one line, with the line at the top of the cell that raised it."""
-    what = f"{error.ename}: {error.evalue}" if hasattr(error, "ename") else str(error)
+    name, value = getattr(error, "ename", type(error).__name__), getattr(error, "evalue", error)
+    what = f"{name}: {value}"
     for cell in code_cells(notebook):
         if any(output.output_type == "error" for output in cell.outputs):
             what += f" (cell {cell.source.splitlines()[0]!r})"
@@ -196,13 +198,36 @@ def build(chapter: Path) -> Outcome:
         target = notebook_file(chapter)
         if target.exists():
             _keep_measured(notebook, nbformat.read(target, as_version=4))
-        write_atomically(target, nbformat.writes(_without_paths(notebook), version=4) + "\n")
+        _write(_without_paths(notebook), target)
     return Outcome(chapter.stem, time.perf_counter() - start, problems)
 
 
+def rewrite_text(chapter: Path) -> Outcome:
+    """Bring the words of a notebook up to date and keep its outputs, for a change without code."""
+    import nbformat
+
+    start, target = time.perf_counter(), notebook_file(chapter)
+    notebook, problems = read_chapter(chapter), ["its code has changed: it has to be run"]
+    if target.exists():
+        cells, old = code_cells(notebook), code_cells(nbformat.read(target, as_version=4))
+        if [c.source for c in cells] == [c.source for c in old]:
+            for cell, before in zip(cells, old, strict=True):
+                cell.outputs, cell.execution_count = before.outputs, before.execution_count
+            _write(notebook, target)
+            problems = []
+    return Outcome(chapter.stem, time.perf_counter() - start, problems)
+
+
+def _write(notebook: Notebook, target: Path) -> None:
+    import nbformat
+
+    write_atomically(target, nbformat.writes(notebook, version=4) + "\n")
+
+
 def _keep_measured(notebook: Notebook, old: Notebook) -> None:
-    if [c.source for c in notebook.cells] == [c.source for c in old.cells]:
-        for cell, before in zip(notebook.cells, old.cells, strict=True):
+    cells, before_cells = code_cells(notebook), code_cells(old)
+    if [c.source for c in cells] == [c.source for c in before_cells]:
+        for cell, before in zip(cells, before_cells, strict=True):
             if "measured" in cell.metadata.get("tags", []):
                 cell.outputs = before.outputs
 

@@ -113,7 +113,7 @@ def _script(name: str) -> Path:
 
 
 def _write_pages(folder: Path) -> None:
-    """What Sphinx reads: notebooks with links for the site, the other Markdown files, a contents."""
+    """What Sphinx reads: notebooks with links for the site, other Markdown files, a contents."""
     import nbformat
 
     folder.mkdir()
@@ -147,15 +147,17 @@ def page_text(text: str) -> str:
     notebook = r'<a href="notebooks/\2" download>\1</a>'
     text = re.sub(r"\[([^]]*)\]\(\.\./notebooks/([\w.-]+)\)", notebook, text)
     text = re.sub(r"(?<!!)\[([^]]*)\]\(\.\./[^)]*\)", r"\1", text)
-    return re.sub(r"\]\(([\w.-]+)\.md(#[^)]*)?\)", _page_link, text)
+    return re.sub(
+        r"(\]\(|^\[[^]]+\]: )([\w.-]+)\.md(?=[#)\n])", _page_link, text, flags=re.MULTILINE
+    )
 
 
 def _page_link(link: re.Match[str]) -> str:
-    stem, anchor = link[1], link[2] or ""
+    before, stem = link.groups()
     if stem == "README":
-        return f"](index.md{anchor})"
+        return f"{before}index.md"
     suffix = "ipynb" if (NOTEBOOKS / f"{stem}.ipynb").exists() else "md"
-    return f"]({stem}.{suffix}{anchor})"
+    return f"{before}{stem}.{suffix}"
 
 
 def _with_sources(text: str, stem: str) -> str:
