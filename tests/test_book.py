@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import re
 import shutil
@@ -16,6 +17,7 @@ from numpylm.cli import main
 from numpylm.models.gpt import GPTConfig, gpt_init
 from numpylm.parameters import leaves
 
+nbformat = pytest.importorskip("nbformat", reason="the book needs jupyter and jupytext")
 pytest.importorskip("jupytext", reason="the book needs jupyter and jupytext")
 ROOT, CHAPTERS = notebooks.ROOT, notebooks.chapter_files()
 PAGE = opening.OPENING.read_text(encoding="utf-8")
@@ -88,6 +90,7 @@ def numpylm_book(book: Path, *options: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=book, capture_output=True, text=True, timeout=300)
 
 
+@pytest.mark.slow
 def test_the_command_writes_the_notebooks_of_chapters_that_are_right(small_book):
     """Several at a time; the others are named with what failed, and the exit status is 1."""
     write(small_book, "04-1-right")
@@ -127,21 +130,50 @@ def one_chapter(small_book, monkeypatch):
     return chapter
 
 
-def test_measured_output_stays_while_the_code_does(one_chapter):
-    text = one_chapter.read_text(encoding="utf-8").replace("print(n)", "print(time.time_ns())")
-    text = text.replace("import sys", ":tags: [measured]\nimport time")
+@pytest.fixture
+def ticks(monkeypatch):
+    """In place of a kernel: every cell prints how many cells have been run by now, or "right"."""
+    count = itertools.count()
+
+    def execute(notebook):
+        for cell in notebooks.code_cells(notebook):
+            text = "right\n" if cell.source.startswith("from") else f"{next(count)}\n"
+            cell.outputs = [nbformat.v4.new_output("stream", name="stdout", text=text)]
+        return notebook
+
+    monkeypatch.setattr(notebooks, "execute", execute)
+
+
+def first_output(chapter: Path, run=notebooks.build) -> str:
+    assert run(chapter).problems == []
+    notebook = nbformat.read(notebooks.notebook_file(chapter), as_version=4)
+    assert notebook.cells[-1].source == notebooks.read_chapter(chapter).cells[-1].source
+    return notebooks.code_cells(notebook)[0].outputs[0].text
+
+
+def test_measured_output_stays_while_the_code_does(one_chapter, ticks):
+    text = one_chapter.read_text(encoding="utf-8").replace(
+        "```{code-cell}\nimport sys", "```{code-cell}\n:tags: [measured]\n\nimport sys"
+    )
     one_chapter.write_text(text, encoding="utf-8")
-
-    def first_output() -> str:
-        assert notebooks.build(one_chapter).problems == []
-        notebook = json.loads(notebooks.notebook_file(one_chapter).read_text(encoding="utf-8"))
-        return next(c for c in notebook["cells"] if c["cell_type"] == "code")["outputs"]
-
-    measured = first_output()
-    one_chapter.write_text(text.replace("This is a test.", "Is this a test?"), encoding="utf-8")
-    assert first_output() == measured
+    measured = first_output(one_chapter)
+    one_chapter.write_text(text.replace("not large", "little"), encoding="utf-8")
+    assert first_output(one_chapter) == measured
     one_chapter.write_text(text.replace("n = 3", "n = 1 + 2"), encoding="utf-8")
-    assert first_output() != measured
+    assert first_output(one_chapter) != measured
+
+
+def test_a_change_of_prose_needs_no_run(one_chapter, ticks):
+    text = one_chapter.read_text(encoding="utf-8")
+    before = first_output(one_chapter)
+    one_chapter.write_text(text.replace("not large", "little"), encoding="utf-8")
+    assert first_output(one_chapter, run=notebooks.rewrite_text) == before
+    one_chapter.write_text(text.replace("n = 3", "n = 4"), encoding="utf-8")
+    written = notebooks.notebook_file(one_chapter).read_bytes()
+    assert notebooks.rewrite_text(one_chapter).problems == [
+        "its code has changed: it has to be run"
+    ]
+    assert notebooks.notebook_file(one_chapter).read_bytes() == written
 
 
 def test_an_exercise_without_a_solution_is_a_problem(one_chapter):

@@ -173,8 +173,9 @@ def run_chapter(chapter: Path) -> tuple[Notebook, list[str]]:
 
 def _reason(notebook: Notebook, error: Exception) -> str:
     """The error in one line, with the line at the top of the cell that raised it."""
-    name, value = getattr(error, "ename", type(error).__name__), getattr(error, "evalue", error)
-    what = f"{name}: {value}"
+    what = str(error)
+    if hasattr(error, "ename") and hasattr(error, "evalue"):  # of the cell, without its traceback
+        what = f"{error.ename}: {error.evalue}"
     for cell in code_cells(notebook):
         if any(output.output_type == "error" for output in cell.outputs):
             what += f" (cell {cell.source.splitlines()[0]!r})"
