@@ -20,16 +20,22 @@ PIECE = 1600  # height of a screenshot
 READY = """async () => {
   if (window.MathJax) await MathJax.startup.promise;
   await document.fonts.ready;
-  for (const image of document.images) { image.loading = "eager"; await image.decode(); }
+  for (const image of document.images) {
+    image.loading = "eager";
+    await image.decode().catch(() => 0);
+  }
 }"""
 FOUND = """() => {
   const all = (css) => [...document.querySelectorAll(css)];
   const width = document.documentElement.clientWidth;
   for (const fold of all("details")) fold.open = true;
+  const scrolls = (e) => e.tagName != "ARTICLE" && (scrolls(e.parentElement) ||
+    getComputedStyle(e).overflowX != "visible" && e.getBoundingClientRect().right <= width + 1);
   return {
     formulas: all(".math").length,
     typeset: all(".math mjx-container").length,
-    errors: all("mjx-merror, [data-mml-node=merror], .error-icon").map((e) => e.textContent),
+    errors: all(".math").filter((e) => e.querySelector("[data-mml-node=merror], [fill=red]"))
+      .map((e) => `formula ${e.querySelector("math")?.textContent ?? ""}`),
     images: document.images.length,
     unseen: [...document.images].filter((i) => !i.naturalWidth).map((i) => i.src),
     diagrams: all("pre.mermaid").length,
@@ -40,10 +46,9 @@ FOUND = """() => {
     folded: all("details").length,
     empty: all("details").filter((d) => d.scrollHeight < 60).length,
     sources: all(".sources a").length,
-    wide: document.documentElement.scrollWidth > width || document.body.scrollWidth > width
-      ? all("article *").filter((e) => e.getBoundingClientRect().right > width + 1)
-          .slice(0, 5).map((e) => `${e.tagName}.${e.className}`.slice(0, 80)).concat("body")
-      : [],
+    page: Math.max(document.documentElement.scrollWidth, document.body.scrollWidth) - width,
+    wide: all("article *").filter((e) => e.getBoundingClientRect().right > width + 1 && !scrolls(e))
+      .slice(0, 5).map((e) => `${e.tagName} ${e.textContent.slice(0, 60)}`),
     links: all("a[href]").map((a) => a.href),
   };
 }"""
@@ -118,6 +123,8 @@ def look(tab, path: Path) -> tuple[str, list[str]]:
     for part, whole in (("typeset", "formulas"), ("drawn", "diagrams")):
         if found[part] != found[whole]:
             wrong.append(f"{found[part]} of {found[whole]} {whole} {part}")
+    if found["page"] > 0:
+        wrong.append(f"the page is {found['page']} pixels wider than the window")
     if found["empty"]:
         wrong.append(f"{found['empty']} folded solutions are empty")
     if (path.parent / "notebooks" / f"{path.stem}.ipynb").exists() and found["sources"] != 2:

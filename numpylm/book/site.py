@@ -117,16 +117,16 @@ def _write_pages(folder: Path) -> None:
     import nbformat
 
     folder.mkdir()
-    names = []
+    names, chapters = [], chapter_files()
     for path in sorted(CHAPTERS.glob("*.md")):
-        notebook_path = notebook_file(path)
-        if notebook_path.exists():
-            notebook = nbformat.read(notebook_path, as_version=4)
+        if path in chapters:
+            executed = notebook_file(path)
+            notebook = nbformat.read(executed, 4) if executed.exists() else read_chapter(path)
             for cell in notebook.cells:
                 if cell.cell_type == "markdown":
                     cell.source = page_text(cell.source)
             notebook.cells[0].source = _with_sources(notebook.cells[0].source, path.stem)
-            nbformat.write(notebook, folder / notebook_path.name)
+            nbformat.write(notebook, folder / executed.name)
             names.append(path.stem)
         elif path.name != "README.md":
             (folder / path.name).write_text(page_text(path.read_text("utf-8")), "utf-8")
@@ -156,7 +156,7 @@ def _page_link(link: re.Match[str]) -> str:
     before, stem = link.groups()
     if stem == "README":
         return f"{before}index.md"
-    suffix = "ipynb" if (NOTEBOOKS / f"{stem}.ipynb").exists() else "md"
+    suffix = "ipynb" if CHAPTERS / f"{stem}.md" in chapter_files() else "md"
     return f"{before}{stem}.{suffix}"
 
 

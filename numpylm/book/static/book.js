@@ -3,23 +3,27 @@ const here = document.currentScript.src;
 
 async function draw() {
   const diagrams = document.querySelectorAll("pre.mermaid");
-  if (diagrams.length) {
-    const script = document.createElement("script");
-    script.src = new URL("mermaid.js", here);
-    await new Promise((loaded) => {
-      script.onload = loaded;
-      document.head.append(script);
-    });
-    mermaid.initialize({ startOnLoad: false, theme: "neutral" });
-    await mermaid.run({ nodes: diagrams });
-    for (const svg of document.querySelectorAll("pre.mermaid svg")) {
-      svg.style.setProperty("--drawn-width", svg.style.maxWidth);
-    }
+  if (!diagrams.length) return;
+  const script = document.createElement("script");
+  script.src = new URL("mermaid.js", here);
+  await new Promise((loaded) => {
+    script.onload = loaded;
+    document.head.append(script);
+  });
+  mermaid.initialize({ startOnLoad: false, theme: "neutral" });
+  await mermaid.run({ nodes: diagrams });
+  for (const svg of document.querySelectorAll("pre.mermaid svg")) {
+    svg.style.setProperty("--drawn-width", svg.style.maxWidth);
   }
-  document.documentElement.dataset.drawn = "yes"; // for tests/html_book.py
 }
 
-addEventListener("load", draw);
+addEventListener("load", async () => {
+  try {
+    await draw();
+  } finally {
+    document.documentElement.dataset.drawn = "yes"; // for tests/html_book.py
+  }
+});
 
 // A search shows excerpts only where a server lets it read the other pages.
 if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
