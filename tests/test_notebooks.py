@@ -96,9 +96,9 @@ def test_kernel_is_this_interpreter() -> None:
     ids=["progress bar", "slider with a picture", "text"],
 )
 def test_of_a_widget_only_its_still_picture_is_saved(kinds, left) -> None:
-    output = book.nbformat.v4.new_output("display_data", data=dict.fromkeys(kinds, ""))
-    cell = book.nbformat.v4.new_code_cell(outputs=[output])
-    book._drop_widgets(book.nbformat.v4.new_notebook(cells=[cell]))
+    output = nbformat.v4.new_output("display_data", data=dict.fromkeys(kinds, ""))
+    cell = nbformat.v4.new_code_cell(outputs=[output])
+    book._drop_widgets(nbformat.v4.new_notebook(cells=[cell]))
     assert [set(o.data) for o in cell.outputs] == left
 
 

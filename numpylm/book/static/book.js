@@ -1,4 +1,4 @@
-// Draw the diagrams of a page that has some; what draws them is large.
+// Draw the diagrams of a page that has some, with a script that is large.
 const here = document.currentScript.src;
 
 async function draw() {
@@ -17,8 +17,19 @@ async function draw() {
   }
 }
 
+// A formula in the text that is wider than a phone gets a line of its own, which scrolls.
+async function unfold() {
+  if (!window.MathJax) return;
+  await MathJax.startup.promise;
+  for (const formula of document.querySelectorAll("mjx-container:not([display])")) {
+    const room = formula.closest("p, li, td, article").clientWidth;
+    if (formula.getBoundingClientRect().width > room) formula.classList.add("wide");
+  }
+}
+
 addEventListener("load", async () => {
   try {
+    await unfold();
     await draw();
   } finally {
     document.documentElement.dataset.drawn = "yes"; // for tests/html_book.py
