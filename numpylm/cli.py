@@ -66,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--name", help="of the run folder (default: the preset's or the objective's)")
     p.add_argument("--runs", help="folder of run folders (default: runs)")
     p.add_argument("--resume", metavar="RUN", help="go on with a run folder, with its own settings")
+    _add_cost(p)
     _add_settings(p, "tiny", [n for n in SETTINGS if n not in FINETUNING])
 
     p = _command(commands, "finetune", "fine-tune a trained model for another task or text")
@@ -125,6 +126,19 @@ def _parser() -> argparse.ArgumentParser:
     model = [name for name, f in SETTINGS.items() if f.metadata["group"] == "model"]
     _add_settings(p, "nanogpt-cpu", ["batch_size", "context", *model, "optimizer", "threads"])
     return parser
+
+
+def _add_cost(parser: argparse.ArgumentParser) -> None:
+    """What ``--dry-run`` reads; absent unless given."""
+    group = parser.add_argument_group("cost")
+    what = "predict parameters, FLOPs, memory, time, energy and CO2; train nothing"
+    group.add_argument("--dry-run", action="store_true", help=what)
+    for name, metavar, meaning in (
+        ("watts", "W", "power of the run (default: assumed, 12 a thread and 0.3725 a GB)"),
+        ("pue", "X", "power of the data centre over that of its computers (default: 1)"),
+        ("grid", "G", "g CO2e of a kWh (default: 475, the world's mean of 2019)"),
+    ):
+        group.add_argument(f"--{name}", type=float, metavar=metavar, help=f"dry run: {meaning}")
 
 
 def _command(commands: Any, name: str, meaning: str) -> argparse.ArgumentParser:

@@ -15,12 +15,13 @@ from numpylm.reports import (
     introduce,
     perplexity,
     plain,
+    print_cost,
     print_losses,
     print_samples,
     print_scores,
     quoted,
 )
-from numpylm.starting import folder_of, given_settings, resumed, started
+from numpylm.starting import chosen_settings, folder_of, given_settings, resumed, started
 from numpylm.training.config import require_read
 from numpylm.training.pairs import PairTask
 from numpylm.training.presets import PRESET_OF, last_rate, preset
@@ -31,6 +32,12 @@ from numpylm.training.trainer import Trainer, TrainingInterrupted
 
 def train(arguments: argparse.Namespace) -> int:
     """Start or resume a run; then plot it, compare it with the baselines and show what it can."""
+    cost = {n: getattr(arguments, n) for n in ("watts", "pue", "grid")}
+    cost = {name: value for name, value in cost.items() if value is not None}
+    if arguments.dry_run:
+        return _dry_run(arguments, cost)
+    if cost:
+        raise ValueError(f"{next(iter(cost))} is read with --dry-run only")
     trainer = resumed(arguments) if arguments.resume is not None else started(arguments)
     run = trainer.run
     if not _fitted(trainer, arguments.json):
@@ -46,6 +53,20 @@ def train(arguments: argparse.Namespace) -> int:
         print_samples(trainer)
         return 0
     print_losses(trainer)
+    return 0
+
+
+def _dry_run(arguments: argparse.Namespace, options: dict[str, float]) -> int:
+    """Print what the run would cost, and make none."""
+    from numpylm.cost import predict_cost
+
+    if arguments.resume is not None:
+        raise ValueError("--dry-run predicts a new run: leave out --resume")
+    figures = predict_cost(chosen_settings(arguments), **options)
+    if arguments.json:
+        print(json.dumps(figures))
+    else:
+        print_cost(figures)
     return 0
 
 

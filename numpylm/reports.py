@@ -92,6 +92,27 @@ def plain(found: dict) -> str:
     return str(found.get("text", found.get("answer", found.get("follows"))))
 
 
+def print_cost(c: dict) -> None:
+    """The figures of ``cost.predict_cost``, a line each, with where they come from."""
+    parts = ", ".join(f"{n} {v:,}" for n, v in c["parameters_by_part"].items() if v)
+    print(f"{c['objective']} on {c['corpus']}, {c['steps']:,} steps: what it would cost here")
+    print(f"parameters  {c['parameters']:,}: {parts}")
+    print(f"FLOPs       {c['flops']:.3g} for {c['tokens']:,} tokens")
+    parts = ", ".join(f"{n} {v:.0f}" for n, v in c["memory_by_part_mib"].items() if v >= 0.5)
+    print(f"memory      {c['memory_mib']:,.0f} MiB: {parts}")
+    if c["minutes"] is None:
+        print("time        unknown: this machine has not as much memory free")
+        return
+    print(f"time        {c['minutes']:.1f} min: {1e3 * c['seconds_per_step']:.0f} ms a step "
+          f"({c['gflops']:.1f} GFLOP/s, timed on {c['timed_steps']} steps), {c['evaluations']} "
+          f"evaluations {c['evaluation_seconds']:.0f} s, data {c['setup_seconds']:.0f} s; "
+          f"{c['processor_minutes']:.1f} min of processor time")  # fmt: skip
+    power = "assumed: 12 a thread, 0.3725 a GB" if c["watts_assumed"] else "as given"
+    print(f"energy      {1e3 * c['energy_kwh']:.3g} Wh: {c['watts']:.1f} W ({power}), "
+          f"PUE {c['pue']:g}")  # fmt: skip
+    print(f"CO2e        {c['co2_g']:.3g} g: {c['grid_g_per_kwh']:g} g/kWh")
+
+
 NAMES = ("name", "sha256")  # of a summary: no counts
 
 

@@ -8,14 +8,14 @@ from pathlib import Path
 
 from numpylm.data.corpus import BUILT_IN
 from numpylm.tasks.registry import TASKS
-from numpylm.training.config import SETTINGS, require_read
+from numpylm.training.config import SETTINGS, TrainConfig, require_read
 from numpylm.training.presets import PRESET_OF, last_rate, preset
 from numpylm.training.run import free_name
 from numpylm.training.trainer import Trainer
 
 
-def started(arguments: argparse.Namespace) -> Trainer:
-    """A new run, with the settings of its preset and those given, in a folder of its own."""
+def chosen_settings(arguments: argparse.Namespace) -> TrainConfig:
+    """The settings of the preset, or of the objective, and those given."""
     given = given_settings(arguments)
     objective = given.get("objective", "causal")
     start = preset(arguments.preset or PRESET_OF[objective])
@@ -25,6 +25,13 @@ def started(arguments: argparse.Namespace) -> Trainer:
             start = dataclasses.replace(start, corpus=TASKS[objective].default)
     config = dataclasses.replace(start, **given, **last_rate(given, start))
     require_read(config, given)
+    return config
+
+
+def started(arguments: argparse.Namespace) -> Trainer:
+    """A new run with the chosen settings, in a folder of its own."""
+    config = chosen_settings(arguments)
+    objective = getattr(arguments, "objective", "causal")
     name = arguments.preset or ("tiny" if objective == "causal" else objective)
     name = name if arguments.name is None else arguments.name
     while True:

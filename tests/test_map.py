@@ -23,7 +23,7 @@ ORDER = (
     "objectives", "audit", "examples", "catalogue", "data", "baselines", "tasks", "generation",
     "plotting", "exercises", "book", "scaling.counting", "training", "scaling", "mutation",
     "mistakes", "bugs", "weak_checks", "mutants", "language_model", "predictor", "benchmark",
-    "reports", "starting", "commands", "cli", "__main__",
+    "memory", "cost", "probes", "reports", "starting", "commands", "cli", "__main__",
 )  # fmt: skip
 
 

@@ -39,6 +39,7 @@ class HeadTask(Objective):
 
     functions: ClassVar[tuple] = (classification_forward, classification_backward)
     counted = "labels"
+    evaluation_passes = 2  # for the loss, and for the scores
 
     def __init__(self, settings: Any, vocabulary: Vocabulary | None) -> None:
         self.task = TASKS[settings.objective]

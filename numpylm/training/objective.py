@@ -39,6 +39,7 @@ class Objective:
 
     functions: ClassVar[tuple[Callable[..., Any], Callable[..., Any]]]  # forward and backward
     counted: ClassVar[str] = "targets"  # the array of a batch whose entries the loss is a mean of
+    evaluation_passes: ClassVar[int] = 1  # how often ``measure`` reads a split with the model
 
     @property
     def model(self) -> Any:

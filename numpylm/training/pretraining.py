@@ -44,6 +44,8 @@ FUNCTIONS: dict[str, tuple] = {
 class EncoderPretraining(Objective):
     """Documents of a corpus as windows or as pairs of segments."""
 
+    evaluation_passes = 2  # for the loss, and for the accuracy
+
     def __init__(self, settings: Any, vocabulary: Vocabulary | None) -> None:
         documents = load_documents(settings.corpus)
         parts = {"train": documents.train, "valid": documents.valid, "test": documents.test}

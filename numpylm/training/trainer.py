@@ -119,7 +119,7 @@ class Trainer:
                 self._measure(parallel, 0.0, log)
             since, seen = time.perf_counter(), self.progress["tokens"]
             while self.step < config.steps:
-                self._update(parallel)
+                self.update(parallel)
                 rate = (self.progress["tokens"] - seen) / (time.perf_counter() - since)
                 bar.update()
                 bar.set_postfix_str(self._status(rate), refresh=False)
@@ -148,7 +148,7 @@ class Trainer:
         with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"), threads:
             yield threads
 
-    def _update(self, parallel: DataParallel) -> None:
+    def update(self, parallel: DataParallel) -> None:
         """One step of the optimiser. Nothing has changed if it raises ``ValueError``."""
         config, step = self.config, self.step
         first = step * config.accumulate

@@ -1,0 +1,85 @@
+"""What ``numpylm train --dry-run`` predicts, against the run itself: time and peak memory.
+
+python -m tests.benchmarks.cost
+python -m tests.benchmarks.cost --json
+
+Each prediction and each run is a process of its own, the run right behind the prediction, so that
+both see the same machine; where it does other work, compare the processor time. A run is as the
+command makes it, up to its last step: data, baselines, training, evaluations and checkpoints. Peak
+memory is VmHWM of Linux.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+CASES = {
+    "tiny": ["--steps", "800"],
+    "nanogpt-cpu": ["--dropout", "0.1", "--steps", "400"],
+    "bert-tiny": ["--steps", "120", "--eval-every", "60"],
+    "denoising": ["--steps", "400", "--eval-every", "200"],
+    "translation": ["--steps", "100", "--eval-every", "50"],
+    "toy": ["--steps", "1200"],
+    "classification": ["--steps", "300"],
+}
+
+
+def run(settings: list[str]) -> None:
+    """Make the run; print its seconds and the peak of this process."""
+    from numpylm.cli import _parser
+    from numpylm.memory import process_bytes
+    from numpylm.starting import started
+
+    with tempfile.TemporaryDirectory() as runs:
+        arguments = _parser().parse_args(["train", *settings, "--runs", str(Path(runs) / "runs")])
+        wall, processor = time.perf_counter(), time.process_time()
+        trainer = started(arguments)
+        trainer.fit(log=None)
+        spent = time.perf_counter() - wall, time.process_time() - processor
+        print(json.dumps([*spent, process_bytes()[1] / 2**20]))
+
+
+def measure(preset: str) -> dict[str, float]:
+    """Predicted and real figures of a case, and their ratios."""
+    settings = ["--preset", preset, *CASES[preset]]
+    dry = [sys.executable, "-m", "numpylm", "train", *settings, "--dry-run", "--json"]
+    real = [sys.executable, "-m", "tests.benchmarks.cost", "--run", *settings]
+    predicted, made = (
+        json.loads(subprocess.run(c, check=True, capture_output=True, text=True).stdout)
+        for c in (dry, real)
+    )
+    foretold = (60 * predicted["minutes"], 60 * predicted["processor_minutes"],
+                predicted["memory_mib"])  # fmt: skip
+    figures = {}
+    for name, before, after in zip(("wall_s", "processor_s", "mib"), foretold, made, strict=True):
+        figures |= {f"{name}_predicted": before, name: after, f"{name}_ratio": before / after}
+    return figures
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--json", action="store_true")
+    parser.add_argument("--cases", nargs="+", choices=CASES, default=list(CASES))
+    parser.add_argument("--run", nargs=argparse.REMAINDER, help="make this run, and measure it")
+    arguments = parser.parse_args()
+    if arguments.run:
+        run(arguments.run)
+        return 0
+    for case in arguments.cases:
+        figures = measure(case)
+        if arguments.json:
+            print(json.dumps({"case": case, **figures}), flush=True)
+        else:
+            line = "   ".join(f"{name} {value:.2f}" for name, value in figures.items())
+            print(f"{case:<15} {line}", flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
