@@ -52,7 +52,8 @@ class Shape:
 def shape_of(batch: dict[str, Array]) -> Shape:
     """The shape of a batch of any objective."""
     if "target_in" in batch:
-        return Shape(*batch["target_in"].shape, batch["source"].shape[1], None, 0)
+        rows, length = batch["target_in"].shape
+        return Shape(rows, length, batch["source"].shape[1], None, 0)
     rows, length = batch["ids"].shape
     predicted = np.count_nonzero(batch["targets"] != IGNORE) if "targets" in batch else 0
     return Shape(rows, length, None, int(predicted), rows if "labels" in batch else 0)
