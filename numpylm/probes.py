@@ -96,5 +96,5 @@ def contrast(first: Array, second: Array, *, draws: int = 1000, seed: int = 0) -
         order = rng.permutation(topics)
         dealt[i] = order[: len(first)].mean() - order[len(first) :].mean()
     low, high = np.quantile(resampled, [0.025, 0.975])
-    as_large = np.count_nonzero(np.abs(dealt) >= abs(value) - 1e-12)
+    as_large = int(np.count_nonzero(np.abs(dealt) >= abs(value) - 1e-12))
     return Contrast(value, (float(low), float(high)), (1 + as_large) / (1 + draws))

@@ -83,8 +83,8 @@ def biased(tmp_path_factory):
     (folder / "text.txt").write_text("\n".join(lines) + "\n")
     config = TrainConfig(
         corpus=str(folder / "text.txt"), tokenizer="word", n_layers=1, d_model=32, n_heads=2,
-        d_ff=64, context=16, batch_size=32, steps=100, warmup=10, lr=5e-3, eval_every=100,
-        threads=1,
+        d_ff=64, context=16, positions="alibi", batch_size=32, steps=300, warmup=10, lr=1e-2,
+        min_lr=1e-3, eval_every=300, threads=1,
     )  # fmt: skip
     Trainer.start(folder / "run", config).fit(log=None)
     return numpylm.load(folder / "run")
