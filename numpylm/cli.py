@@ -105,7 +105,7 @@ def _parser() -> argparse.ArgumentParser:
                        help="of the run's corpus, all full windows (default: valid)")  # fmt: skip
     which.add_argument("--text", metavar="FILE", help="a text file instead, every token of it")
 
-    from numpylm.scaling.commands import add_scaling
+    from numpylm.scaling.options import add_scaling
 
     add_scaling(commands)
 

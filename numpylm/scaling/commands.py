@@ -1,4 +1,4 @@
-"""§6.5 ``numpylm scaling fit | predict | report``: what they take and what they print."""
+"""§6.5 ``numpylm scaling fit | predict | report | sweep``: what they take and what they print."""
 
 from __future__ import annotations
 
@@ -12,67 +12,15 @@ import numpy as np
 
 from numpylm.files import write_atomically
 from numpylm.scaling.allocation import optimum
-from numpylm.scaling.forms import FORMS
 from numpylm.scaling.laws import Law
 from numpylm.scaling.prediction import Predictor, Study, study
 from numpylm.scaling.runs import read_runs
 
 
-def add_scaling(commands: Any) -> None:
-    """Add ``scaling`` with its sub-commands and their options."""
-    meaning = "fit scaling laws and predict a run from them"
-    description = f"{meaning[0].upper()}{meaning[1:]}."
-    parser = commands.add_parser("scaling", help=meaning, description=description)
-    actions = parser.add_subparsers(required=True, metavar="ACTION", dest="action")
-    p = _action(actions, "fit", "fit a scaling law to the runs of a table")
-    _add_fit_options(p)
-    p = _action(actions, "predict", "the loss of a run before it is trained")
-    _add_fit_options(p)
-    p.add_argument("--params", type=float, nargs="+", metavar="N", help="parameters of the runs")
-    p.add_argument("--tokens", type=float, nargs="+", metavar="D", help="training tokens")
-    p.add_argument("--unique", type=float, nargs="+", metavar="U",
-                   help="of them unique (default: all)")  # fmt: skip
-    p.add_argument("--compute", type=float, nargs="+", metavar="C",
-                   help="FLOPs; a law of N and D is then taken at its optimum")  # fmt: skip
-    p = _action(actions, "report", "a page with every table and figure of a folder of runs")
-    p.add_argument("folder", help="with runs.csv, and curves.csv if there are loss curves")
-    p.add_argument("--form", default="kaplan", choices=FORMS, help="(default: kaplan)")
-    _add_common(p)
-
-
-def _action(actions: Any, name: str, meaning: str) -> argparse.ArgumentParser:
-    p = actions.add_parser(name, help=meaning, description=f"{meaning[0].upper()}{meaning[1:]}.")
-    p.add_argument("--json", action="store_true", help="print the result as JSON")
-    return p
-
-
-def _add_fit_options(p: argparse.ArgumentParser) -> None:
-    p.add_argument("runs", help="a table of runs (.csv, .jsonl, .json), or a fit that --save wrote")
-    p.add_argument("--form", choices=FORMS, help="of the law (default: chinchilla)")
-    _add_common(p)
-    p.add_argument("--save", metavar="FILE", help="keep the fit, to predict from it later")
-
-
-def _add_common(p: argparse.ArgumentParser) -> None:
-    p.add_argument("--columns", default="", metavar="N=…,D=…,loss=…",
-                   help="what the columns are called (default: N, D, C, U, loss, run)")  # fmt: skip
-    p.add_argument("--holdout-above", type=float, metavar="C",
-                   help="fit the runs of up to C FLOPs and predict the others")  # fmt: skip
-    p.add_argument("--bootstrap", type=int, default=None, metavar="N",
-                   help="resamples for the intervals; 0: none (default: 1000)")  # fmt: skip
-    p.add_argument("--seed", type=int, default=0, help="of the resamples (default: 0)")
-    p.add_argument("--loss", default="huber", choices=("huber", "lad", "mse"),
-                   help="of the residuals of ln L (default: huber)")  # fmt: skip
-    p.add_argument("--delta", type=float, help="Huber's threshold (default: 0.001)")
-    p.add_argument("--reduction", default="sum", choices=("sum",),
-                   help="always the sum over the runs: the mean has a smaller gradient, and "
-                        "optimisers then stop early")  # fmt: skip
-    p.add_argument("--fix", default="", metavar="E=…", help="hold constants at these values")
-
-
 def scaling(arguments: argparse.Namespace) -> int:
     """Run the action; returns the exit status."""
-    return {"fit": _fit, "predict": _predict, "report": _report}[arguments.action](arguments)
+    actions = {"fit": _fit, "predict": _predict, "report": _report, "sweep": _sweep}
+    return actions[arguments.action](arguments)
 
 
 def _fit(arguments: argparse.Namespace) -> int:
@@ -129,6 +77,15 @@ def _report(arguments: argparse.Namespace) -> int:
     arguments.runs = str(folder / "runs.csv")
     page = write_report(folder, _studied(arguments))
     print(json.dumps({"report": str(page)}) if arguments.json else f"report: {page}")
+    return 0
+
+
+def _sweep(arguments: argparse.Namespace) -> int:
+    from numpylm.scaling.experiment import printed, sweep
+
+    found = sweep(arguments)
+    if found is not None:
+        print(json.dumps(_plain(found), ensure_ascii=False) if arguments.json else printed(found))
     return 0
 
 

@@ -38,6 +38,11 @@ class Bootstrap:
     theta: Array  # (samples that converged, P)
     failed: int  # that did not
 
+    @property
+    def samples(self) -> int:
+        """How many were drawn."""
+        return len(self.theta) + self.failed
+
     def constants(self) -> dict[str, Array]:
         """Each constant, (samples,)."""
         return self.fit.law.constants(self.theta, self.fit.centre)

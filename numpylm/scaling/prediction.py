@@ -7,8 +7,9 @@ should be chosen before they are looked at.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -27,7 +28,9 @@ from numpylm.scaling.intervals import (
     strata_of,
 )
 from numpylm.scaling.laws import Law
-from numpylm.scaling.runs import Runs
+from numpylm.scaling.runs import Runs, column_names, read_runs
+
+CONVENTIONS = ("N", "N_without_embeddings", "N_total")  # columns of a table that counts all ways
 
 
 @dataclass(frozen=True)
@@ -156,8 +159,10 @@ def study(
     loss: str = "huber",
     delta: float | None = None,
     fixed: dict[str, float] | None = None,
+    profiled: bool = True,
 ) -> Study:
-    """Fit a form to the runs with C ≤ ``above`` and predict the others.
+    """Fit a form to the runs with C ≤ ``above`` and predict the others. By default the table of a
+    sweep says which runs are held out, and nothing is held out of another.
 
     Raises ``ValueError`` for a form that does not exist, a hold-out that leaves nothing to fit or
     nothing to predict, and whatever ``fit`` raises.
@@ -166,6 +171,7 @@ def study(
         raise ValueError(f"form {form!r} must be one of {', '.join(FORMS)}")
     law, held_out = FORMS[form], None
     runs.inputs(law)  # a missing column is the first thing to say
+    above = runs.holdout_above if above is None else above
     if above is not None:
         runs, held_out = split(runs, above)
     f = fit(law, runs.inputs(law), runs.loss, loss=loss, delta=delta, fixed=fixed)
@@ -173,8 +179,42 @@ def study(
     if samples:
         groups = np.array(runs.names)
         boot = bootstrap(f, groups, strata_of(runs.compute, groups), samples, seed)
-    profiles = [profile(f, name) for name in law.profiled if name not in f.fixed]
+    profiles = [profile(f, name) for name in law.profiled if profiled and name not in f.fixed]
     return Study(runs, held_out, above, f, boot, profiles)
+
+
+class Counted(NamedTuple):
+    """The allocation exponent, with N counted in one way."""
+
+    column: str
+    exponent: float  # a of N_opt ∝ C^a
+    interval: tuple[float, float] | None  # 95 %, by the study's number of resamples
+    objective: float
+
+
+def exponent_by_counting(found: Study) -> list[Counted]:
+    """The same form fitted to the same runs, once for each column that counts N.
+
+    Empty unless the table has at least two of them and the law has both N and D.
+    """
+    law, f, source = found.fit.law, found.fit, found.runs
+    if not {"N", "D"} <= set(law.inputs):
+        return []
+    header = column_names(Path(source.source))
+    usual = source.renamed.get("N", "N")
+    columns = [c for c in dict.fromkeys((usual, *CONVENTIONS)) if c in header]
+    path, counted = Path(source.source), []
+    kept = read_runs(path, source.renamed).compute <= (found.above or np.inf)
+    for column in columns if len(columns) > 1 else []:
+        runs = read_runs(path, {**source.renamed, "N": column}).select(kept)
+        other = study(
+            replace(runs, holdout_above=None), law.form, fixed=f.fixed, loss=f.loss,
+            samples=0 if found.boot is None else found.boot.samples,
+            delta=f.delta if f.loss == "huber" else None, profiled=False,
+        ).as_dict()  # fmt: skip
+        a = other["allocation"]
+        counted.append(Counted(column, a["exponent"], a.get("interval"), other["objective"]))
+    return counted
 
 
 def split(runs: Runs, above: float) -> tuple[Runs, Runs]:

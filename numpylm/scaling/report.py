@@ -6,7 +6,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -25,13 +24,13 @@ from numpylm.scaling.allocation import (
     power_fit,
     valleys,
 )
+from numpylm.scaling.checks import rate_checks, seed_spreads
 from numpylm.scaling.fitting import fit
 from numpylm.scaling.forms import FORMS
 from numpylm.scaling.intervals import percentiles
-from numpylm.scaling.prediction import Study
-from numpylm.scaling.runs import read_runs
+from numpylm.scaling.prediction import Study, exponent_by_counting
+from numpylm.scaling.runs import column_names, read_runs
 
-CONVENTIONS = ("N", "N_without_embeddings", "N_total")  # columns of a table that counts all ways
 COMPARED = ("kaplan", "chinchilla", "generalised")
 
 
@@ -55,6 +54,7 @@ def write_report(folder: Path, study: Study) -> Path:
     page += _pictures(figures, "residuals", caption, count, plots.residuals, study)
     if {"N", "D", "C"} <= study.runs.columns.keys():
         page += _forms(study) + _compute(folder, figures, study)
+    page += _checks(Path(study.runs.source))
     path = folder / "report.md"
     write_atomically(path, "\n".join(page) + "\n")
     return path
@@ -110,7 +110,8 @@ def _forms(study: Study) -> list[str]:
     for form in COMPARED:
         law = FORMS[form]
         try:
-            f = fit(law, study.runs.inputs(law), study.runs.loss, loss=study.fit.loss,
+            fixed = {n: v for n, v in study.fit.fixed.items() if form == study.fit.law.form}
+            f = fit(law, study.runs.inputs(law), study.runs.loss, loss=study.fit.loss, fixed=fixed,
                     delta=study.fit.delta if study.fit.loss == "huber" else None)  # fmt: skip
         except ValueError as error:
             rows.append((form, "–", "–", "–", str(error)))
@@ -140,7 +141,7 @@ def _compute(folder: Path, figures: Path, study: Study) -> list[str]:
     page = ["## Compute-optimal training", ""]
     page += _picture(figures, "frontier", "Final losses", plots.compute_frontier, study, line)
     approaches = []
-    curves = read_curves(folder / "curves.csv")
+    curves = read_curves(folder / "curves.csv", runs.renamed)
     if curves:
         border = envelope([(n, c, loss) for _, n, c, loss in curves])
         page += _picture(figures, "curves", "Loss curves", plots.loss_curves, curves, border[0])
@@ -167,23 +168,26 @@ def _compute(folder: Path, figures: Path, study: Study) -> list[str]:
 
 def _by_convention(study: Study) -> list[str]:
     """The allocation exponent under each way to count N that the table has."""
-    law = study.fit.law
-    if not {"N", "D"} <= set(law.inputs):
-        return []
-    path, rows = Path(study.runs.source), []
-    with open(path, encoding="utf-8", newline="") as file:
-        header = next(csv.reader(file))
-    for name in (c for c in CONVENTIONS if c in header):
-        runs = read_runs(path, {"N": name})
-        kept = runs.compute <= (study.above or np.inf)
-        runs = runs.select(kept)
-        f = fit(law, runs.inputs(law), runs.loss)
-        one = {k: np.array([v]) for k, v in f.constants.items()}
-        rows.append((name, f"{exponents(law.form, one)[0]:.3f}", f"{f.objective:.5g}"))
-    if len(rows) < 2:
+    counted = [(c.column, f"{c.exponent:.3f}", _interval(c.interval), f"{c.objective:.5g}")
+            for c in exponent_by_counting(study)]  # fmt: skip
+    if not counted:
         return []
     return ["### a of N_opt ∝ C^a, by how N is counted", "",
-            *_table(("N", "a", "objective"), rows)]  # fmt: skip
+            *_table(("N", "a", "95 %", "objective"), counted)]  # fmt: skip
+
+
+def _checks(path: Path) -> list[str]:
+    """Learning rates and seeds, of a table that ``numpylm scaling sweep`` wrote."""
+    page = []
+    if rates := [(str(c.width), f"{c.compute:.3g}", ", ".join(f"{x:g}" for x in c.rates),
+                  ", ".join(f"{y:.4f}" for y in c.losses), f"{c.lost:.4f}")
+                 for c in rate_checks(path)]:  # fmt: skip
+        head = ("width", "C", "learning rate / the recipe's", "loss", "recipe above the best")
+        page += ["## Learning rates tried", "", *_table(head, rates)]
+    if seeds := [(str(s.width), f"{s.compute:.3g}", ", ".join(f"{y:.4f}" for y in s.losses),
+                  f"{s.deviation:.4f}") for s in seed_spreads(path)]:  # fmt: skip
+        page += ["## Seeds", "", *_table(("width", "C", "loss", "standard deviation"), seeds)]
+    return page
 
 
 def _valley_table(found: list[Valley]) -> list[str]:
@@ -197,11 +201,17 @@ def _valley_table(found: list[Valley]) -> list[str]:
     return _table(head, rows)
 
 
-def read_curves(path: Path) -> list[tuple[str, float, Array, Array]]:
-    """(run, N, C (n,), loss (n,)) of each run of a ``curves.csv``; none if there is no file."""
+def read_curves(
+    path: Path, columns: dict[str, str] | None = None
+) -> list[tuple[str, float, Array, Array]]:
+    """(run, N, C (n,), loss (n,)) of each run of a ``curves.csv``; none if there is no file.
+
+    ``columns`` renames those that the file has.
+    """
     if not path.is_file():
         return []
-    table = read_runs(path)
+    header = column_names(path)
+    table = read_runs(path, {n: c for n, c in (columns or {}).items() if c in header})
     if "N" not in table.columns or "C" not in table.columns:
         raise ValueError(f"{path} needs the columns run, N, C (or D) and loss")
     names, curves = np.array(table.names), []

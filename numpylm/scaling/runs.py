@@ -9,6 +9,8 @@ A row is a run, or a point of its loss curve, with the columns
     U       unique tokens, for the data-constrained law (default: D)
     S1, S2  of the annealing law; or ``step`` and ``learning_rate`` of every point of a curve
     run     name; rows of one name are one run
+    role    what a run is for, in a table that ``numpylm scaling sweep`` wrote: "fit" and "holdout"
+            are read, others (lr-check, seed, diverged) are left out
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from __future__ import annotations
 import csv
 import json
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +29,7 @@ from numpylm.scaling.laws import Law
 
 NAMES = ("N", "D", "C", "U", "S1", "S2", "loss", "step", "learning_rate", "run")
 TEXT = {"run"}
+ROLES = ("fit", "holdout")
 MAY_BE_ZERO = {"step", "learning_rate", "S2"}
 
 
@@ -38,6 +41,8 @@ class Runs:
     names: list[str]
     source: str
     derived: str = ""  # which column was computed, and how
+    renamed: dict[str, str] = field(default_factory=dict)  # our names to the file's
+    holdout_above: float | None = None  # FLOPs, where the table says which runs are held out
 
     def __len__(self) -> int:
         return len(self.names)
@@ -66,7 +71,7 @@ class Runs:
         """The rows for which booleans (n,) are True."""
         names = [name for name, keep in zip(self.names, kept, strict=True) if keep]
         columns = {name: column[kept] for name, column in self.columns.items()}
-        return Runs(columns, names, self.source, self.derived)
+        return replace(self, columns=columns, names=names)
 
 
 def read_runs(path: Path, columns: dict[str, str] | None = None) -> Runs:
@@ -75,22 +80,33 @@ def read_runs(path: Path, columns: dict[str, str] | None = None) -> Runs:
     Raises ``ValueError`` for a column that is not there, a value that is missing, no number or not
     positive, and for a run that is there twice.
     """
-    rows = _rows(path)
+    everything = _rows(path)
+    numbered = [(i, row) for i, row in enumerate(everything, 1) if row.get("role", "fit") in ROLES]
+    rows = [row for _, row in numbered]
     wanted = {name: name for name in NAMES} | (columns or {})
     for name in columns or {}:
         if name not in NAMES:
             raise ValueError(f"--columns {name}=… is none of {', '.join(NAMES)}")
-    header = list(rows[0]) if rows else []
+    header = list(everything[0]) if everything else []
     found = {name: there for name, there in wanted.items() if there in header}
     for name, there in wanted.items():
         if there not in header and (name in (columns or {}) or name == "loss"):
             raise ValueError(f"{path} has no column {there!r} for {name}; it has "
                              f"{', '.join(header) or 'no rows'}")  # fmt: skip
-    numbers = {name: np.array([_number(row, there, i, name, path) for i, row in enumerate(rows, 1)])
+    numbers = {name: np.array([_number(row, there, i, name, path) for i, row in numbered])
                for name, there in found.items() if name not in TEXT}  # fmt: skip
     names = [str(row[found["run"]]) for row in rows] if "run" in found else []
-    names = names or [f"row {i}" for i in range(1, len(rows) + 1)]
-    return _completed(Runs(numbers, names, str(path)))
+    names = names or [f"row {i}" for i, _ in numbered]
+    runs = _completed(Runs(numbers, names, str(path), renamed=columns or {}))
+    held_out = np.array([row.get("role") == "holdout" for row in rows])
+    above = float(runs.compute[~held_out].max()) if held_out.any() and not held_out.all() else None
+    return replace(runs, holdout_above=above)
+
+
+def column_names(path: Path) -> list[str]:
+    """What the columns of a table are called."""
+    rows = _rows(path)
+    return list(rows[0]) if rows else []
 
 
 def _rows(path: Path) -> list[dict]:
@@ -145,7 +161,7 @@ def _completed(runs: Runs) -> Runs:
                 + "); a run that is there twice counts twice"
             )
         seen[row] = i
-    return Runs(c, runs.names, runs.source, derived)
+    return replace(runs, columns=c, derived=derived)
 
 
 def _areas(step: Array, learning_rate: Array, names: Array) -> tuple[Array, Array]:

@@ -1,0 +1,211 @@
+"""§6.4 The plan of a scaling experiment: which runs fit into a budget of time on this machine.
+
+    fit         at each of 3 to 6 compute budgets, √10 apart, several widths around the size that
+                is expected to be the best: an IsoFLOP valley whose lowest point lies inside, and
+                for L(N, D) a grid in which N and D do not rise together
+    lr-check    the learning rate times ¼, ½, 2 and 4, for the smallest width and for the largest
+    seed        the middle of two valleys again with other seeds: how much of a loss is luck
+    holdout     two runs at 3 and one at 10 times the largest fitted compute: never fitted
+
+The compute of all of it is in proportion to the largest fitted budget, which is chosen as large as
+the time allows; how long a run takes follows from measured step times (``member.step_seconds``).
+The form of the headline is part of the plan, so it is fixed before a held-out run is trained.
+
+The expected size, N_opt ≈ 4000 √(C / 10¹⁰), only says where to look; valleys are 30 times as wide.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import heapq
+import json
+import math
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from numpylm.scaling.family import CONTEXT, WIDTHS, PlannedRun, Text, counts, planned
+
+RATIO = math.sqrt(10.0)  # between neighbouring budgets
+RATES = (0.25, 0.5, 2.0, 4.0)
+HOLDOUTS = ((3.0, 2), (10.0, 1))  # (times the largest fitted compute, runs)
+SHORT = 300.0  # a sweep of less than these seconds shows that all works, and has fewer runs
+LEAST_COMPUTE = 5e8  # FLOPs of the lowest budget
+MOST_EPOCHS = 4.0  # repeated tokens are worth nearly as much as fresh ones up to here
+EVALUATION = 0.4  # seconds of a token that is evaluated, as a share of one that is trained on
+UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
+Rates = dict[int, tuple[float, float]]  # width: seconds of a step, and of each token in it
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What ``plan.json`` holds."""
+
+    budget: str
+    form: str
+    text: Text
+    valid_tokens: int
+    rates: Rates
+    runs: list[PlannedRun]  # in the order in which they are trained
+
+    def seconds(self, run: PlannedRun) -> float:
+        """What a run is expected to take."""
+        return run_seconds(run, self.rates, self.valid_tokens)
+
+    def to_json(self) -> str:
+        """One object; ``from_json`` reads it."""
+        return json.dumps(dataclasses.asdict(self), indent=1) + "\n"
+
+    @classmethod
+    def from_json(cls, text: str) -> Plan:
+        """Raises ``ValueError`` if it is none of ours."""
+        try:
+            found = json.loads(text)
+            found["text"] = Text(**found["text"])
+            found["rates"] = {int(w): tuple(rate) for w, rate in found["rates"].items()}
+            found["runs"] = [PlannedRun(**run) for run in found["runs"]]
+            return cls(**found)
+        except (KeyError, TypeError, AttributeError, ValueError) as error:
+            raise ValueError(f"not the plan of a sweep: {error}") from None
+
+
+def budget_seconds(budget: str) -> float:
+    """ "90s", "10min", "1h", "1.5h" -> seconds. Raises ``ValueError`` for anything else."""
+    match = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|min|h)", budget)
+    if not match or not float(match[1]):
+        raise ValueError(f"budget {budget!r} is no time such as 90s, 10min, 1h or 10h")
+    return float(match[1]) * UNITS[match[2]]
+
+
+def run_seconds(run: PlannedRun, rates: Rates, valid_tokens: int) -> float:
+    """Its steps and its evaluation."""
+    step, token = rates[run.width]
+    training = run.steps * (step + token * run.batch_size * CONTEXT)
+    return training + EVALUATION * token * valid_tokens
+
+
+def make_plan(
+    budget: str, form: str, text: Text, valid_tokens: int, rates: Rates, jobs: int
+) -> Plan:
+    """The largest plan that fits. A function of its arguments alone.
+
+    Raises ``ValueError`` if not even the smallest fits, with the least budget that would do.
+    """
+    seconds = budget_seconds(budget)
+    available = usable(seconds)
+    best: list[PlannedRun] = []
+    for step in range(200):  # the largest fitted compute, larger by 12 % each time
+        runs = grid(least_top(seconds) * 10.0 ** (step / 20), seconds, text.vocab_size)
+        if not all(run.width in rates for run in runs):
+            break
+        took = makespan([run_seconds(run, rates, valid_tokens) for run in runs], jobs)
+        if took > available:
+            if not best:
+                least = 5 * math.ceil((took + 12.0) / 0.92 / 5)
+                raise ValueError(f"budget {budget} is too small for a plan on this machine now: "
+                                 f"the least is about {least}s")  # fmt: skip
+            break
+        best = runs
+    queue = sorted(best, key=lambda r: (r.role == "holdout", -run_seconds(r, rates, valid_tokens)))
+    return Plan(budget, form, text, valid_tokens, rates, queue)
+
+
+def usable(seconds: float) -> float:
+    """What is left for the runs: not the start of the processes, nor the fit and the report."""
+    return 0.92 * seconds - 12.0
+
+
+def widths_for(seconds: float, jobs: int, vocab_size: int) -> list[int]:
+    """All that a plan could need, if the machine were fast (3·10¹⁰ FLOP/s a process)."""
+    top = max(least_top(seconds), 3e10 * jobs * seconds / 27.0)
+    return sorted({run.width for run in grid(top, seconds, vocab_size)} | set(WIDTHS[:6]))
+
+
+def number_of_budgets(seconds: float) -> int:
+    """Fitted budgets of compute: more time spans more of them."""
+    return 3 if seconds < SHORT else 4 + (seconds >= 1800) + (seconds >= 18000)
+
+
+def least_top(seconds: float) -> float:
+    """The smallest largest budget: below, the runs of the lowest one have too few steps."""
+    return LEAST_COMPUTE * RATIO ** (number_of_budgets(seconds) - 1)
+
+
+def grid(top: float, seconds: float, vocab_size: int) -> list[PlannedRun]:
+    """All runs of a plan whose largest fitted budget is ``top`` FLOPs."""
+    size = {width: counts(width, vocab_size)["N"] for width in WIDTHS}
+    short = seconds < SHORT
+    sizes = 4 if short else 6
+    budgets = [top / RATIO**k for k in reversed(range(number_of_budgets(seconds)))]
+    valleys = [nearest(size, c, sizes) for c in budgets]
+    runs = [planned("fit", w, c, vocab_size)
+            for c, widths in zip(budgets, valleys, strict=True) for w in widths]  # fmt: skip
+    for width, c in ((valleys[0][0], budgets[0]), (valleys[-2][-1], budgets[-2])):
+        rates = RATES[1:3] if short else RATES
+        runs += [planned("lr-check", width, c, vocab_size, rate=r) for r in rates]
+    for c, widths in ((budgets[0], valleys[0]), (budgets[-2], valleys[-2])):
+        middle = widths[(len(widths) - 1) // 2]
+        runs += [planned("seed", middle, c, vocab_size, seed=s) for s in (2, 3)]
+    for times, count in HOLDOUTS:
+        c = times * top
+        runs += [planned("holdout", w, c, vocab_size) for w in nearest(size, c, count)]
+    return runs
+
+
+def nearest(size: dict[int, float], compute: float, count: int) -> list[int]:
+    """The ``count`` neighbouring widths in whose middle the expected best size lies."""
+    expected = math.log(4000.0) + 0.5 * math.log(compute / 1e10)
+    logs = np.log([size[w] for w in WIDTHS])
+    starts = range(len(WIDTHS) - count + 1)
+    first = min(starts, key=lambda i: abs(logs[[i, i + count - 1]].mean() - expected))
+    return list(WIDTHS[first : first + count])
+
+
+def makespan(seconds: list[float], jobs: int) -> float:
+    """How long ``jobs`` processes take, each of them the next run in this order when it is free."""
+    free = [0.0] * jobs
+    for each in seconds:
+        heapq.heapreplace(free, free[0] + each)
+    return max(free)
+
+
+def described(plan: Plan, jobs: int, done: set[str]) -> str:
+    """The table that is printed before anything is trained."""
+    lines = [
+        f"{plan.text.corpus}: {plan.text.train_tokens:,} {plan.text.tokenizer} tokens, "
+        f"{plan.text.vocab_size} different; headline: {plan.form}",
+        f"{'role':<9} {'FLOPs':>9}  {'runs':>4}  {'widths':<24} {'N':>15}  {'D':>17}  "
+        f"{'minutes':>7}",
+    ]
+    groups: dict[tuple[str, float], list[PlannedRun]] = {}
+    for run in plan.runs:
+        groups.setdefault((run.role, run.compute), []).append(run)
+    for (role, compute), runs in sorted(groups.items(), key=lambda g: (ORDER[g[0][0]], g[0][1])):
+        widths = sorted({run.width for run in runs})
+        n = [counts(w, plan.text.vocab_size)["N"] for w in widths]
+        d = [run.tokens for run in runs]
+        lines.append(
+            f"{role:<9} {compute:>9.2e}  {len(runs):>4}  {' '.join(map(str, widths)):<24} "
+            f"{_range(n):>15}  {_range(d):>17}  {sum(map(plan.seconds, runs)) / 60:>7.1f}"
+        )
+    todo = [run for run in plan.runs if run.name not in done]
+    total = sum(counts(r.width, plan.text.vocab_size, r.tokens)["C"] for r in todo)
+    minutes = makespan([plan.seconds(run) for run in todo], jobs) / 60
+    lines.append(f"{len(todo)} runs to train, {total:.2e} FLOPs, about {minutes:.1f} minutes in "
+                 f"{jobs} process{'es' * (jobs > 1)}")  # fmt: skip
+    epochs = max(run.tokens for run in plan.runs) / plan.text.train_tokens
+    if epochs > MOST_EPOCHS:
+        lines.append(f"note: the longest run sees the text {epochs:.1f} times; beyond "
+                     f"{MOST_EPOCHS:.0f} repeated tokens count less and the law bends: "
+                     "give a larger --corpus")  # fmt: skip
+    return "\n".join(lines)
+
+
+ORDER = {role: i for i, role in enumerate(("fit", "lr-check", "seed", "holdout"))}
+
+
+def _range(values: Any) -> str:
+    low, high = (f"{v:.2g}" if v >= 1e6 else f"{v:,.0f}" for v in (min(values), max(values)))
+    return low if low == high else f"{low}–{high}"
