@@ -32,7 +32,8 @@ RATIO = math.sqrt(10.0)  # between neighbouring budgets
 RATES = (0.25, 0.5, 2.0, 4.0)
 HOLDOUTS = ((3.0, 2), (10.0, 1))  # (times the largest fitted compute, runs)
 SHORT = 300.0  # a sweep of less than these seconds shows that all works, and has fewer runs
-LEAST_COMPUTE = 5e8  # FLOPs of the lowest budget
+LEAST_COMPUTE = 2e8, 2e9  # FLOPs of the lowest budget, in a short sweep and in others
+SHARE, STARTING = 0.92, 12.0  # of the time, less these seconds, is for the runs
 MOST_EPOCHS = 4.0  # repeated tokens are worth nearly as much as fresh ones up to here
 EVALUATION = 0.4  # seconds of a token that is evaluated, as a share of one that is trained on
 UNITS = {"s": 1.0, "min": 60.0, "h": 3600.0}
@@ -94,33 +95,35 @@ def make_plan(
     Raises ``ValueError`` if not even the smallest fits, with the least budget that would do.
     """
     seconds = budget_seconds(budget)
-    available = usable(seconds)
     best: list[PlannedRun] = []
     for step in range(200):  # the largest fitted compute, larger by 12 % each time
         runs = grid(least_top(seconds) * 10.0 ** (step / 20), seconds, text.vocab_size)
         if not all(run.width in rates for run in runs):
             break
-        took = makespan([run_seconds(run, rates, valid_tokens) for run in runs], jobs)
-        if took > available:
-            if not best:
-                least = 5 * math.ceil((took + 12.0) / 0.92 / 5)
-                raise ValueError(f"budget {budget} is too small for a plan on this machine now: "
-                                 f"the least is about {least}s")  # fmt: skip
+        expected = {run: run_seconds(run, rates, valid_tokens) for run in runs}
+        runs.sort(key=lambda run: (run.role == "holdout", -expected[run]))
+        took = makespan([expected[run] for run in runs], jobs)
+        if took <= usable(seconds):
+            best = runs
+        elif not step:
+            least = 5 * math.ceil((took + STARTING) / SHARE / 5)
+            raise ValueError(f"budget {budget} is too small for a plan on this machine now: "
+                             f"the least is about {least}s")  # fmt: skip
+        elif took > 2 * seconds:  # a little more compute may fit again, in fewer small models
             break
-        best = runs
-    queue = sorted(best, key=lambda r: (r.role == "holdout", -run_seconds(r, rates, valid_tokens)))
-    return Plan(budget, form, text, valid_tokens, rates, queue)
+    return Plan(budget, form, text, valid_tokens, rates, best)
 
 
 def usable(seconds: float) -> float:
     """What is left for the runs: not the start of the processes, nor the fit and the report."""
-    return 0.92 * seconds - 12.0
+    return SHARE * seconds - STARTING
 
 
 def widths_for(seconds: float, jobs: int, vocab_size: int) -> list[int]:
-    """All that a plan could need, if the machine were fast (3·10¹⁰ FLOP/s a process)."""
-    top = max(least_top(seconds), 3e10 * jobs * seconds / 27.0)
-    return sorted({run.width for run in grid(top, seconds, vocab_size)} | set(WIDTHS[:6]))
+    """All that a plan could need, if the machine were fast (8·10¹⁰ FLOP/s a process)."""
+    top = max(least_top(seconds), 8e10 * jobs * seconds / 27.0)
+    largest = max(run.width for run in grid(top, seconds, vocab_size))
+    return [width for width in WIDTHS if width <= max(largest, WIDTHS[5])]
 
 
 def number_of_budgets(seconds: float) -> int:
@@ -130,7 +133,7 @@ def number_of_budgets(seconds: float) -> int:
 
 def least_top(seconds: float) -> float:
     """The smallest largest budget: below, the runs of the lowest one have too few steps."""
-    return LEAST_COMPUTE * RATIO ** (number_of_budgets(seconds) - 1)
+    return LEAST_COMPUTE[seconds >= SHORT] * RATIO ** (number_of_budgets(seconds) - 1)
 
 
 def grid(top: float, seconds: float, vocab_size: int) -> list[PlannedRun]:

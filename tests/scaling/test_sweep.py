@@ -1,0 +1,268 @@
+"""§6.4 A sweep of tiny models: every run once, whatever is killed; then the fit and its test."""
+
+import csv
+import dataclasses
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from numpylm.cli import main
+from numpylm.scaling import member, sweep
+from numpylm.scaling.checks import rate_checks, seed_spreads
+from numpylm.scaling.family import CONTEXT, Text, counts, planned
+from numpylm.scaling.plan import Plan
+from numpylm.scaling.runs import read_runs
+from tests.signals import needs_ctrl_c
+
+ROOT = Path(__file__).resolve().parents[2]
+VALID = 1024
+RATES = {w: (1e-3, 1e-5) for w in (4, 8, 12, 16)}
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory):
+    """A text with a little structure; its alphabet is small, so that the models are."""
+    rng = np.random.default_rng(0)
+    words = ["".join(rng.choice(list("aeinorst"), 4)) for _ in range(40)]
+    path = tmp_path_factory.mktemp("text") / "words.txt"
+    path.write_text(" ".join(rng.choice(words, 8000)))
+    data = member.tokenized(str(path), "char")
+    return Text(str(path), "char", data.tokenizer.vocab_size, len(data.train),
+                data.summary["sha256"])  # fmt: skip
+
+
+def tiny_plan(text, count=4, steps=20):
+    """The runs of a sweep with ``steps`` updates each."""
+    runs = [planned("fit", w, c, text.vocab_size) for c in (1e7, 3e7, 1e8) for w in (4, 8, 12)]
+    runs = [dataclasses.replace(r, steps=steps) for r in runs][:count]
+    return Plan("1min", "kaplan", text, VALID, RATES, runs)
+
+
+def carried_out(plan, folder, **options):
+    lines = []
+    sweep.carry_out(plan, folder, jobs=1, log=lines.append, **options)
+    return lines
+
+
+def test_a_row_says_all_that_a_run_was(text, tmp_path):
+    plan = tiny_plan(text, 1)
+    carried_out(plan, tmp_path / "s")
+    (row,) = sweep.read_rows(tmp_path / "s" / "runs.csv")
+    run = plan.runs[0]
+    for name, value in counts(run.width, text.vocab_size, run.tokens).items():
+        assert float(row[name]) == value
+    assert (row["run"], row["role"], int(row["seed"])) == (run.name, "fit", 1)
+    assert int(row["batch_tokens"]) * int(row["steps"]) == run.tokens == float(row["D"])
+    assert 1.0 < float(row["loss"]) < np.log(text.vocab_size) + 0.1
+    assert 0.0 < float(row["loss_se"]) < 0.2
+    assert Plan.from_json((tmp_path / "s" / "plan.json").read_text()) == plan
+    assert read_runs(tmp_path / "s" / "runs.csv").columns["U"] == min(run.tokens, text.train_tokens)
+    assert not (tmp_path / "s" / "running").exists()
+
+
+def test_the_loss_is_that_of_all_windows_and_its_error_that_of_blocks(text):
+    """With as many windows as there are, block by block, against one mean over all tokens."""
+    run = tiny_plan(text, 1).runs[0]
+    data = member.tokenized(text.corpus, text.tokenizer)
+    objective = member.FamilyMember(run.settings(text), data)
+    theta, p = objective.init(1)
+    with objective.parallel(theta, p) as parallel:
+        loss, error = member.evaluate(objective, parallel, 10**9)
+        assert loss == pytest.approx(objective.measure(parallel, "valid")["loss"], rel=1e-5)
+        part, wider = member.evaluate(objective, parallel, VALID)
+    assert part != loss
+    assert error < wider
+
+
+def test_finished_runs_are_never_trained_again(text, tmp_path, monkeypatch):
+    plan, folder = tiny_plan(text), tmp_path / "s"
+    trained = []
+    real = member.train
+
+    def counted(run, *others):
+        trained.append(run.name)
+        if len(trained) == 3:
+            raise KeyboardInterrupt
+        return real(run, *others)
+
+    monkeypatch.setattr(sweep, "train", counted)
+    with pytest.raises(KeyboardInterrupt):
+        carried_out(plan, folder)
+    assert [row["run"] for row in sweep.read_rows(folder / "runs.csv")] == trained[:2]
+    carried_out(plan, folder)
+    assert trained == [r.name for r in plan.runs[:3]] + [r.name for r in plan.runs[2:]]
+    rows = sweep.read_rows(folder / "runs.csv")
+    assert sorted(row["run"] for row in rows) == sorted(run.name for run in plan.runs)
+    carried_out(plan, folder)
+    assert len(trained) == 5
+    assert sweep.read_rows(folder / "runs.csv") == rows
+
+
+def test_a_run_goes_on_from_its_checkpoint_with_the_same_bits(text, tmp_path, monkeypatch):
+    run = tiny_plan(text, 2).runs[1]
+    whole = member.train(run, text, VALID, tmp_path / "whole", os.getpid())
+    monkeypatch.setattr(member, "SAVE_EVERY", 0.0)
+    real, updates = member.Trainer._update, []
+
+    def dying(trainer, parallel):
+        real(trainer, parallel)
+        updates.append(trainer.step)
+        if len(updates) == 12:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(member.Trainer, "_update", dying)
+    with pytest.raises(KeyboardInterrupt):
+        member.train(run, text, VALID, tmp_path / "cut", os.getpid())
+    resumed = member.train(run, text, VALID, tmp_path / "cut", os.getpid())
+    assert updates == [*range(1, 13), *range(12, 21)]  # step 12 was not saved
+    assert (resumed["loss"], resumed["loss_se"]) == (whole["loss"], whole["loss_se"])
+    checkpoint = next((tmp_path / "cut").rglob("checkpoint.safetensors"))
+    (checkpoint.parent / "row.json").unlink()
+    checkpoint.write_bytes(checkpoint.read_bytes()[:100])  # damaged: from the start
+    assert member.train(run, text, VALID, tmp_path / "cut", os.getpid())["loss"] == whole["loss"]
+
+
+def test_a_row_that_the_sweep_did_not_get_is_not_trained_again(text, tmp_path, monkeypatch):
+    run = tiny_plan(text, 1).runs[0]
+    row = member.train(run, text, VALID, tmp_path, os.getpid())
+    monkeypatch.setattr(member.Trainer, "_update", lambda *_: pytest.fail("trained again"))
+    assert member.train(run, text, VALID, tmp_path, os.getpid()) == row
+
+
+def test_a_run_that_diverges_is_no_data(text, tmp_path, monkeypatch):
+    def diverge(*_):
+        raise ValueError("training diverged: loss nan")
+
+    run = tiny_plan(text, 1).runs[0]
+    monkeypatch.setattr(member.Trainer, "_update", diverge)
+    row = member.train(run, text, VALID, tmp_path, os.getpid())
+    assert (row["role"], row["loss"]) == ("diverged", float("inf"))
+    sweep.write_rows(tmp_path / "runs.csv", [row, row | {"role": "fit", "loss": 2.0}])
+    assert len(read_runs(tmp_path / "runs.csv")) == 1
+
+
+def test_another_text_is_refused(text, tmp_path):
+    other = dataclasses.replace(text, sha256="of another Python")
+    with pytest.raises(ValueError, match="is not the one that the sweep was planned for"):
+        member.train(tiny_plan(text, 1).runs[0], other, VALID, tmp_path, os.getpid())
+
+
+def kill_once(folder, name, number):
+    """A call that kills its own process the first time."""
+    mark = Path(folder) / f"{name}.killed"
+    if name == "victim" and not mark.exists():
+        mark.touch()
+        os.kill(os.getpid(), signal.SIGKILL)
+    return number * 2
+
+
+def kill_always():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
+def test_a_killed_worker_loses_no_run(tmp_path):
+    names = ["a", "b", "victim", "c", "d"]
+    calls = {n: (kill_once, (str(tmp_path), n, i)) for i, n in enumerate(names)}
+    lines = []
+    found = dict(sweep.finished(calls, 2, None, lines.append))
+    assert found == {n: 2 * i for i, n in enumerate(names)}
+    assert (tmp_path / "victim.killed").exists()
+    assert re.match(r"a worker was killed; \d left, going on", lines[0])
+    with pytest.raises(ValueError, match="killed 3 times without finishing a run"):
+        list(sweep.finished({"x": (kill_always, ())}, 2, None, lines.append))
+
+
+def write_table(path, text):
+    """runs.csv of a whole plan with losses from Kaplan's law."""
+    rng, rows = np.random.default_rng(0), []
+    runs = [planned("fit", w, c, text.vocab_size) for c in (1e10, 1e11, 1e12)
+            for w in (8, 12, 16, 24, 32)]  # fmt: skip
+    runs += [planned("lr-check", 8, 1e10, text.vocab_size, rate=r) for r in (0.5, 2.0)]
+    runs += [planned("seed", 16, 1e11, text.vocab_size, seed=s) for s in (2, 3)]
+    runs += [planned("holdout", w, 1e13, text.vocab_size) for w in (48, 64)]
+    for run in runs:
+        n = counts(run.width, text.vocab_size)["N"]
+        loss = ((8.8e9 / n) ** (0.116 / 0.127) + 2e11 / run.tokens) ** 0.127
+        loss *= np.exp(0.003 * rng.standard_normal()) * (1.02 if run.role == "lr-check" else 1.0)
+        rows.append(member.row_of(run, text, float(loss), 0.01, 1.0))
+    sweep.write_rows(path, rows)
+    return runs
+
+
+def test_the_table_of_a_sweep_says_what_is_fitted_and_what_is_held_out(text, tmp_path, capsys):
+    runs = write_table(tmp_path / "runs.csv", text)
+    table = read_runs(tmp_path / "runs.csv")
+    assert len(table) == 17
+    held = [n for n, c in zip(table.names, table.compute, strict=True) if c > table.holdout_above]
+    assert held == [run.name for run in runs if run.role == "holdout"]
+    command = ["scaling", "fit", str(tmp_path / "runs.csv"), "--form", "kaplan", "--json"]
+    assert main([*command, "--bootstrap", "0"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert (found["runs"], len(found["holdout"]["runs"])) == (15, 2)
+    assert found["holdout"]["largest_error"] < 0.01
+
+
+def test_a_report_has_intervals_for_each_way_to_count_and_the_checks(text, tmp_path, capsys):
+    write_table(tmp_path / "runs.csv", text)
+    command = ["scaling", "report", str(tmp_path), "--bootstrap", "100", "--fix", "alpha_D=0.127"]
+    assert main(command) == 0
+    page = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "| alpha_D | 0.127 | held |" in page
+    rows = dict(re.findall(r"^\| (N\w*) \| 0\.\d+ \| (\[.*?\]) \|", page, flags=re.MULTILINE))
+    assert list(rows) == ["N", "N_without_embeddings", "N_total"]
+    for interval in rows.values():
+        low, high = map(float, interval.strip("[]").split(", "))
+        assert 0.3 < low < high < 0.8
+    assert "Learning rates tried" in page
+    assert "| 8 | 1e+10 | 0.5, 1, 2 |" in page
+    assert "## Seeds" in page
+    (check,) = rate_checks(tmp_path / "runs.csv")
+    assert check.lost == 0.0  # the others were made 2 % worse
+    (spread,) = seed_spreads(tmp_path / "runs.csv")
+    assert len(spread.losses) == 3
+    assert 0 < spread.deviation < 0.02
+
+
+def refused(capsys, *arguments):
+    """The last line, the error, of a refused command."""
+    assert main(["scaling", "sweep", *arguments]) == 2
+    return capsys.readouterr().err.splitlines()[-1]
+
+
+def test_bad_input_is_one_line(text, tmp_path, capsys):
+    folder = tmp_path / "s"
+    folder.mkdir()
+    where = ("--folder", str(folder))
+    assert "budget 'soon' is no time" in refused(capsys, "--budget", "soon")
+    assert "--jobs 0 must be at least 1" in refused(capsys, "--jobs", "0")
+    (folder / "plan.json").write_text(tiny_plan(text).to_json())
+    assert f"{folder} holds the plan of another sweep, with budget 1min, not 1h" in refused(
+        capsys, "--budget", "1h", *where
+    )
+    assert "with form kaplan, not chinchilla" in refused(
+        capsys, "--budget", "1min", "--form", "chinchilla", *where
+    )
+    (folder / "plan.json").write_text("{}")
+    assert "plan.json: not the plan of a sweep" in refused(capsys, "--budget", "1min", *where)
+    (folder / "plan.json").unlink()
+    (folder / "diary.txt").touch()
+    assert "holds other files: take another --folder" in refused(capsys, *where)
+    assert "no such corpus" not in refused(capsys, "--corpus", str(tmp_path / "none.txt"))
+
+
+def test_an_address_where_no_scheduler_is(text, tmp_path, capsys):
+    pytest.importorskip("distributed", reason="pip install numpylm[cluster]")
+    folder = tmp_path / "s"
+    folder.mkdir()
+    (folder / "plan.json").write_text(tiny_plan(text).to_json())
+    line = refused(capsys, "--budget", "1min", "--folder", str(folder), "--dask", "nowhere")
+    assert "no dask scheduler answers at nowhere" in line
