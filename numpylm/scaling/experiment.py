@@ -9,14 +9,13 @@ from typing import Any
 
 from numpylm.files import locked
 from numpylm.scaling.checks import rate_checks, seed_spreads
-from numpylm.scaling.plan import Plan, budget_seconds, described
-from numpylm.scaling.prediction import Study, exponent_by_counting, study
+from numpylm.scaling.plan import SHORT, Plan, budget_seconds, described
+from numpylm.scaling.prediction import Study, study
 from numpylm.scaling.report import write_report
 from numpylm.scaling.runs import read_runs
 from numpylm.scaling.sweep import calibrated_plan, carry_out, open_plan, read_rows
 
 COUNTED = {"N": "with the head", "N_without_embeddings": "blocks alone", "N_total": "all"}
-SAMPLES = 1000  # resamples for the intervals
 
 
 def sweep(arguments: argparse.Namespace) -> dict[str, Any] | None:
@@ -24,6 +23,10 @@ def sweep(arguments: argparse.Namespace) -> dict[str, Any] | None:
     seconds = budget_seconds(arguments.budget)
     if arguments.jobs < 1:
         raise ValueError(f"--jobs {arguments.jobs} must be at least 1")
+    default = 1000 if seconds >= SHORT else 100
+    samples = default if arguments.bootstrap is None else arguments.bootstrap
+    if samples < 20:
+        raise ValueError(f"bootstrap {samples}: at least 20 resamples make an interval")
     folder = Path(arguments.folder or f"results/{arguments.budget}")
     wanted = {name: getattr(arguments, name) for name in ("form", "corpus", "tokenizer")}
     plan = open_plan(folder, {"budget": arguments.budget, **wanted})
@@ -45,7 +48,7 @@ def sweep(arguments: argparse.Namespace) -> dict[str, Any] | None:
              "trains the others")  # fmt: skip
         raise
     with locked(folder):
-        found = study(read_runs(folder / "runs.csv"), plan.form, samples=SAMPLES)
+        found = study(read_runs(folder / "runs.csv"), plan.form, samples=samples)
         page = write_report(folder, found)
     return summary(plan, found) | {"report": str(page)}
 
@@ -56,7 +59,7 @@ def summary(plan: Plan, found: Study) -> dict[str, Any]:
     kept = ("form", "runs", "r2", "intervals", "holdout")
     rows = read_rows(path)
     return {name: result[name] for name in kept} | found.fit.constants | {
-        "allocation": [c._asdict() for c in exponent_by_counting(found)],
+        "allocation": [c._asdict() for c in found.counted],
         "rates": [{"width": c.width, "rates": c.rates, "losses": c.losses, "lost": c.lost}
                   for c in rate_checks(path)],
         "seeds": [{"width": s.width, "compute": s.compute, "deviation": s.deviation}

@@ -79,3 +79,5 @@ def _add_sweep_options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--tokenizer", choices=("char", "byte"), help="(default: char)")
     p.add_argument("--form", choices=("kaplan", "chinchilla", "generalised"),
                    help="of the headline, fixed before training (default: kaplan)")  # fmt: skip
+    p.add_argument("--bootstrap", type=int, metavar="N",
+                   help="resamples for the intervals (default: 1000, below 5min 100)")  # fmt: skip

@@ -8,6 +8,7 @@ should be chosen before they are looked at.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -63,14 +64,24 @@ class Study:
             found["bootstrap"], found["bootstrap_failed"] = len(self.boot.theta), self.boot.failed
             found["intervals"] = self.boot.intervals()
         if {"N", "D"} <= set(f.law.inputs):
-            one = {name: np.array([value]) for name, value in f.constants.items()}
-            found["allocation"] = {"exponent": float(exponents(f.law.form, one)[0])}
-            if self.boot is not None:
-                draws = exponents(f.law.form, self.boot.constants())
-                found["allocation"]["interval"] = percentiles(draws)
+            found["allocation"] = self.allocation()
         if self.held_out is not None:
             found["holdout"] = self.holdout()
         return found
+
+    def allocation(self) -> dict[str, Any]:
+        """a of N_opt ∝ C^a, and its interval if there is a bootstrap."""
+        form, constants = self.fit.law.form, self.fit.constants
+        one = {name: np.array([value]) for name, value in constants.items()}
+        found: dict[str, Any] = {"exponent": float(exponents(form, one)[0])}
+        if self.boot is not None:
+            found["interval"] = percentiles(exponents(form, self.boot.constants()))
+        return found
+
+    @cached_property
+    def counted(self) -> list[Counted]:
+        """The allocation exponent for each way to count N: ``exponent_by_counting``."""
+        return exponent_by_counting(self)
 
     def saved(self) -> dict[str, Any]:
         """The same, and the resamples, so that predictions from it have intervals."""
@@ -206,14 +217,16 @@ def exponent_by_counting(found: Study) -> list[Counted]:
     path, counted = Path(source.source), []
     kept = read_runs(path, source.renamed).compute <= (found.above or np.inf)
     for column in columns if len(columns) > 1 else []:
-        runs = read_runs(path, {**source.renamed, "N": column}).select(kept)
-        other = study(
-            replace(runs, holdout_above=None), law.form, fixed=f.fixed, loss=f.loss,
-            samples=0 if found.boot is None else found.boot.samples,
-            delta=f.delta if f.loss == "huber" else None, profiled=False,
-        ).as_dict()  # fmt: skip
-        a = other["allocation"]
-        counted.append(Counted(column, a["exponent"], a.get("interval"), other["objective"]))
+        other = found
+        if column != usual:
+            runs = read_runs(path, {**source.renamed, "N": column}).select(kept)
+            other = study(
+                replace(runs, holdout_above=None), law.form, fixed=f.fixed, loss=f.loss,
+                samples=0 if found.boot is None else found.boot.samples,
+                delta=f.delta if f.loss == "huber" else None, profiled=False,
+            )  # fmt: skip
+        a = other.allocation()
+        counted.append(Counted(column, a["exponent"], a.get("interval"), other.fit.objective))
     return counted
 
 

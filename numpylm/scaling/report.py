@@ -28,7 +28,7 @@ from numpylm.scaling.checks import rate_checks, seed_spreads
 from numpylm.scaling.fitting import fit
 from numpylm.scaling.forms import FORMS
 from numpylm.scaling.intervals import percentiles
-from numpylm.scaling.prediction import Study, exponent_by_counting
+from numpylm.scaling.prediction import Study
 from numpylm.scaling.runs import column_names, read_runs
 
 COMPARED = ("kaplan", "chinchilla", "generalised")
@@ -169,7 +169,7 @@ def _compute(folder: Path, figures: Path, study: Study) -> list[str]:
 def _by_convention(study: Study) -> list[str]:
     """The allocation exponent under each way to count N that the table has."""
     counted = [(c.column, f"{c.exponent:.3f}", _interval(c.interval), f"{c.objective:.5g}")
-            for c in exponent_by_counting(study)]  # fmt: skip
+            for c in study.counted]  # fmt: skip
     if not counted:
         return []
     return ["### a of N_opt ∝ C^a, by how N is counted", "",

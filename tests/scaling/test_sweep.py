@@ -1,6 +1,5 @@
 """§6.4 A sweep of tiny models: every run once, whatever is killed; then the fit and its test."""
 
-import csv
 import dataclasses
 import json
 import os
@@ -17,13 +16,13 @@ import pytest
 from numpylm.cli import main
 from numpylm.scaling import member, sweep
 from numpylm.scaling.checks import rate_checks, seed_spreads
-from numpylm.scaling.family import CONTEXT, Text, counts, planned
+from numpylm.scaling.family import Text, counts, planned
 from numpylm.scaling.plan import Plan
 from numpylm.scaling.runs import read_runs
 from tests.signals import needs_ctrl_c
 
 ROOT = Path(__file__).resolve().parents[2]
-VALID = 1024
+VALID = 2048
 RATES = {w: (1e-3, 1e-5) for w in (4, 8, 12, 16)}
 
 
@@ -169,7 +168,7 @@ def kill_always():
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGKILL")
-def test_a_killed_worker_loses_no_run(tmp_path):
+def test_a_killed_worker_loses_no_run(tmp_path, monkeypatch):
     names = ["a", "b", "victim", "c", "d"]
     calls = {n: (kill_once, (str(tmp_path), n, i)) for i, n in enumerate(names)}
     lines = []
@@ -177,7 +176,8 @@ def test_a_killed_worker_loses_no_run(tmp_path):
     assert found == {n: 2 * i for i, n in enumerate(names)}
     assert (tmp_path / "victim.killed").exists()
     assert re.match(r"a worker was killed; \d left, going on", lines[0])
-    with pytest.raises(ValueError, match="killed 3 times without finishing a run"):
+    monkeypatch.setattr(sweep, "PATIENCE", 1)
+    with pytest.raises(ValueError, match="killed 1 times without finishing a run"):
         list(sweep.finished({"x": (kill_always, ())}, 2, None, lines.append))
 
 
@@ -213,7 +213,7 @@ def test_the_table_of_a_sweep_says_what_is_fitted_and_what_is_held_out(text, tmp
 
 def test_a_report_has_intervals_for_each_way_to_count_and_the_checks(text, tmp_path, capsys):
     write_table(tmp_path / "runs.csv", text)
-    command = ["scaling", "report", str(tmp_path), "--bootstrap", "100", "--fix", "alpha_D=0.127"]
+    command = ["scaling", "report", str(tmp_path), "--bootstrap", "40", "--fix", "alpha_D=0.127"]
     assert main(command) == 0
     page = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "| alpha_D | 0.127 | held |" in page
@@ -244,6 +244,7 @@ def test_bad_input_is_one_line(text, tmp_path, capsys):
     where = ("--folder", str(folder))
     assert "budget 'soon' is no time" in refused(capsys, "--budget", "soon")
     assert "--jobs 0 must be at least 1" in refused(capsys, "--jobs", "0")
+    assert "bootstrap 3: at least 20 resamples" in refused(capsys, "--bootstrap", "3")
     (folder / "plan.json").write_text(tiny_plan(text).to_json())
     assert f"{folder} holds the plan of another sweep, with budget 1min, not 1h" in refused(
         capsys, "--budget", "1h", *where
@@ -266,3 +267,87 @@ def test_an_address_where_no_scheduler_is(text, tmp_path, capsys):
     (folder / "plan.json").write_text(tiny_plan(text).to_json())
     line = refused(capsys, "--budget", "1min", "--folder", str(folder), "--dask", "nowhere")
     assert "no dask scheduler answers at nowhere" in line
+
+
+def whole_plan(text, steps=40):
+    """Enough runs for a fit: a grid of nine, and a held-out one."""
+    runs = [planned("fit", w, c, text.vocab_size) for c in (1e7, 3e7, 1e8) for w in (4, 8, 12)]
+    runs = [dataclasses.replace(r, steps=steps * (1 + i)) for i, r in enumerate(runs)]
+    runs.append(dataclasses.replace(planned("holdout", 16, 1e9, text.vocab_size), steps=1200))
+    return Plan("1min", "kaplan", text, VALID, RATES, runs)
+
+
+def command(folder, *options):
+    """The sweep of a folder that has a plan, as a process in a group of its own."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "numpylm", "scaling", "sweep", "--budget", "1min", "--folder",
+         str(folder), "--json", "--bootstrap", "20", *options],
+        cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        start_new_session=True,
+    )  # fmt: skip
+
+
+def rows_after(folder, count, process, limit=120.0):
+    """Wait until so many runs are finished; returns their names."""
+    end = time.monotonic() + limit
+    while time.monotonic() < end and process.poll() is None:
+        rows = sweep.read_rows(folder / "runs.csv")
+        if len(rows) >= count:
+            return [row["run"] for row in rows]
+        time.sleep(0.02)
+    process.kill()
+    pytest.fail(f"no {count} runs: {process.communicate()}")
+
+
+@needs_ctrl_c
+@pytest.mark.slow
+def test_ctrl_c_leaves_the_finished_runs_and_the_same_command_goes_on(text, tmp_path):
+    plan, folder = whole_plan(text), tmp_path / "s"
+    folder.mkdir()
+    (folder / "plan.json").write_text(plan.to_json())
+    process = command(folder)
+    rows_after(folder, 3, process)
+    os.killpg(process.pid, signal.SIGINT)  # as a terminal does: to the workers too
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (130, "")
+    assert "Traceback" not in err
+    there = sweep.read_rows(folder / "runs.csv")
+    assert f"{len(there)} of 10 runs are in" in err
+    assert 3 <= len(there) < 10
+    out, err = (process := command(folder)).communicate(timeout=240)
+    assert process.returncode == 0, err
+    rows = sweep.read_rows(folder / "runs.csv")
+    assert rows[: len(there)] == there
+    assert sorted(row["run"] for row in rows) == sorted(run.name for run in plan.runs)
+    found = json.loads(out)
+    assert (found["form"], found["runs"], len(found["holdout"]["runs"])) == ("kaplan", 9, 1)
+    assert all(c["interval"][0] < c["exponent"] for c in found["allocation"])
+    assert (folder / "report.md").is_file()
+
+
+@pytest.fixture
+def cluster():
+    """The address of a real scheduler with two worker processes, and the processes."""
+    distributed = pytest.importorskip("distributed", reason="pip install numpylm[cluster]")
+    with distributed.LocalCluster(
+        n_workers=2, threads_per_worker=1, dashboard_address=None, protocol="tcp"
+    ) as local:
+        yield local
+
+
+@pytest.mark.slow
+def test_a_cluster_runs_the_same_sweep_and_a_killed_worker_loses_no_run(text, tmp_path, cluster):
+    plan, folder = whole_plan(text), tmp_path / "s"
+    folder.mkdir()
+    (folder / "plan.json").write_text(plan.to_json())
+    process = command(folder, "--dask", cluster.scheduler_address)
+    rows_after(folder, 2, process)
+    os.kill(next(iter(cluster.workers.values())).process.pid, signal.SIGKILL)
+    _, err = process.communicate(timeout=240)
+    assert process.returncode == 0, err
+    rows = sweep.read_rows(folder / "runs.csv")
+    assert sorted(row["run"] for row in rows) == sorted(run.name for run in plan.runs)
+    alone = carried_out(plan, tmp_path / "here")
+    assert len(alone) == 10
+    here = {row["run"]: row["loss"] for row in sweep.read_rows(tmp_path / "here" / "runs.csv")}
+    assert here == {row["run"]: row["loss"] for row in rows}  # bit for bit
