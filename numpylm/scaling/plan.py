@@ -32,7 +32,7 @@ RATIO = math.sqrt(10.0)  # between neighbouring budgets
 RATES = (0.25, 0.5, 2.0, 4.0)
 HOLDOUTS = ((3.0, 2), (10.0, 1))  # (times the largest fitted compute, runs)
 SHORT = 300.0  # a sweep of less than these seconds shows that all works, and has fewer runs
-LEAST_COMPUTE = 2e8, 2e9  # FLOPs of the lowest budget, in a short sweep and in others
+LEAST_COMPUTE = 2e8, 5e9  # FLOPs of the lowest budget, in a short sweep and in others
 SHARE, STARTING = 0.92, 12.0  # of the time, less these seconds, is for the runs
 MOST_EPOCHS = 4.0  # repeated tokens are worth nearly as much as fresh ones up to here
 EVALUATION = 0.4  # seconds of a token that is evaluated, as a share of one that is trained on
@@ -142,6 +142,8 @@ def grid(top: float, seconds: float, vocab_size: int) -> list[PlannedRun]:
     short = seconds < SHORT
     sizes = 4 if short else 6
     budgets = [top / RATIO**k for k in reversed(range(number_of_budgets(seconds)))]
+    if not short:
+        del size[WIDTHS[0]]  # so narrow that its losses scatter more than the law
     valleys = [nearest(size, c, sizes) for c in budgets]
     runs = [planned("fit", w, c, vocab_size)
             for c, widths in zip(budgets, valleys, strict=True) for w in widths]  # fmt: skip
@@ -160,10 +162,10 @@ def grid(top: float, seconds: float, vocab_size: int) -> list[PlannedRun]:
 def nearest(size: dict[int, float], compute: float, count: int) -> list[int]:
     """The ``count`` neighbouring widths in whose middle the expected best size lies."""
     expected = math.log(4000.0) + 0.5 * math.log(compute / 1e10)
-    logs = np.log([size[w] for w in WIDTHS])
-    starts = range(len(WIDTHS) - count + 1)
+    logs, widths = np.log(list(size.values())), list(size)
+    starts = range(len(widths) - count + 1)
     first = min(starts, key=lambda i: abs(logs[[i, i + count - 1]].mean() - expected))
-    return list(WIDTHS[first : first + count])
+    return widths[first : first + count]
 
 
 def makespan(seconds: list[float], jobs: int) -> float:

@@ -287,7 +287,7 @@ def command(folder, *options):
     )  # fmt: skip
 
 
-def rows_after(folder, count, process, limit=120.0):
+def rows_after(folder, count, process, limit=300.0):
     """Wait until so many runs are finished; returns their names."""
     end = time.monotonic() + limit
     while time.monotonic() < end and process.poll() is None:
@@ -351,3 +351,39 @@ def test_a_cluster_runs_the_same_sweep_and_a_killed_worker_loses_no_run(text, tm
     assert len(alone) == 10
     here = {row["run"]: row["loss"] for row in sweep.read_rows(tmp_path / "here" / "runs.csv")}
     assert here == {row["run"]: row["loss"] for row in rows}  # bit for bit
+
+
+@pytest.mark.slow
+def test_a_minute_is_enough_to_see_every_part(tmp_path):
+    """Plan, runs, fit, hold-out and report, on the default corpus; more time on a busy machine."""
+    budget, folder = "60s", tmp_path / "s"
+    for _ in range(2):
+        process = subprocess.run(
+            [sys.executable, "-m", "numpylm", "scaling", "sweep", "--budget", budget, "--folder",
+             str(folder), "--json"],
+            cwd=ROOT, capture_output=True, text=True,
+        )  # fmt: skip
+        if process.returncode == 0:
+            break
+        budget = re.search(r"too small .* the least is about (\d+s)", process.stderr)[1]
+    plan = Plan.from_json((folder / "plan.json").read_text())
+    assert [run.role for run in plan.runs[-3:]] == ["holdout"] * 3
+    assert f"{len(plan.runs)} runs to train" in process.stderr
+    rows = sweep.read_rows(folder / "runs.csv")
+    assert sorted(row["run"] for row in rows) == sorted(run.name for run in plan.runs)
+    found = json.loads(process.stdout)
+    assert (found["form"], found["diverged"]) == ("kaplan", [])
+    assert len(found["holdout"]["runs"]) == 3
+    assert found["holdout"]["largest_error"] < 0.12  # nonsense would be off by more
+    assert len(found["allocation"]) == 3
+    assert all(check["lost"] < 0.2 for check in found["rates"])
+    best: dict[float, float] = {}
+    for row in rows:
+        if row["role"] == "fit":
+            compute = float(row["run"].split("-")[1].removeprefix("c"))
+            best[compute] = min(best.get(compute, 9.0), float(row["loss"]))
+    losses = [best[compute] for compute in sorted(best)]
+    assert losses == sorted(losses, reverse=True)  # more compute, lower best loss
+    page = (folder / "report.md").read_text(encoding="utf-8")
+    assert "Held-out runs" in page
+    assert "Learning rates tried" in page
