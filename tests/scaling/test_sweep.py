@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 
 from numpylm.cli import main
+from numpylm.data.batches import evaluation_windows
 from numpylm.scaling import member, sweep
 from numpylm.scaling.checks import rate_checks, seed_spreads
 from numpylm.scaling.family import Text, counts, planned
@@ -76,9 +77,14 @@ def test_the_loss_is_that_of_all_windows_and_its_error_that_of_blocks(text):
     with objective.parallel(theta, p) as parallel:
         loss, error = member.evaluate(objective, parallel, 10**9)
         assert loss == pytest.approx(objective.measure(parallel, "valid")["loss"], rel=1e-5)
-        part, wider = member.evaluate(objective, parallel, VALID)
+        part, _ = member.evaluate(objective, parallel, VALID)
+        ids, targets = evaluation_windows(data.valid, 64)
+        blocks = np.array_split(np.arange(len(ids)), len(ids) // 16)
+        means = [parallel.losses([{"ids": ids[b], "targets": targets[b]}], len(b) * 64.0)[0]
+                 for b in blocks]  # fmt: skip
     assert part != loss
-    assert error < wider
+    assert len(blocks) == 3
+    assert error == pytest.approx(np.std(means, ddof=1) / np.sqrt(3))
 
 
 def test_finished_runs_are_never_trained_again(text, tmp_path, monkeypatch):
