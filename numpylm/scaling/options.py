@@ -71,7 +71,8 @@ def _add_sweep_options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--folder", help="of the sweep (default: results/TIME); one that was stopped "
                                     "goes on")  # fmt: skip
     p.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1),
-                   help="runs at a time, one process each (default: 2)")  # fmt: skip
+                   help="runs at a time, one process each; with --dask, those that the "
+                        "plan counts on (default: 2)")  # fmt: skip
     p.add_argument("--dask", metavar="ADDRESS",
                    help="of a scheduler, as tcp://host:8786: train on its workers")  # fmt: skip
     p.add_argument("--dry-run", action="store_true", help="print the plan and train nothing")
