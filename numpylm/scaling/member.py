@@ -116,7 +116,7 @@ def _fit(trainer: Trainer, valid_tokens: int) -> tuple[float, float]:
     before = trainer.progress["seconds"]
     with trainer.parallel() as parallel:
         while trainer.step < trainer.config.steps:
-            trainer._update(parallel)
+            trainer.update(parallel)
             now = time.perf_counter()
             trainer.progress["seconds"] = before + now - since
             if now - saved > SAVE_EVERY:
@@ -159,10 +159,10 @@ def step_seconds(width: int, text: Text, seconds: float = 0.25) -> tuple[float, 
         nowhere = Run(Path(), settings, objective.vocabulary, objective.summary, {}, [])
         trainer = Trainer(nowhere, objective, theta, p)
         with trainer.parallel() as parallel:
-            trainer._update(parallel)
+            trainer.update(parallel)
             start, first = time.perf_counter(), trainer.step
             while (took := time.perf_counter() - start) < seconds or trainer.step < first + 5:
-                trainer._update(parallel)
+                trainer.update(parallel)
         means.append(took / (trainer.step - first))
     token = max((means[1] - means[0]) / (large - small), 0.1 * means[1] / large) / CONTEXT
     return max(means[0] - token * small * CONTEXT, 0.0), token

@@ -54,7 +54,7 @@ PRESETS = {
     ),
     "toy": TrainConfig(
         objective="reverse", corpus="generated", tokenizer="word", batch_size=64, context=16,
-        n_heads=4, d_model=64, d_ff=128, bias=True, lr=2e-3, min_lr=0.0, weight_decay=0.0,
+        n_heads=4, d_model=64, d_ff=128, bias=True, lr=3e-3, min_lr=0.0, weight_decay=0.0,
         steps=2000, eval_every=500, threads=1,  # so small that two would wait for each other
     ),
     "classification": TrainConfig(

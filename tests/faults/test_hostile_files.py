@@ -62,14 +62,18 @@ def test_thousands_of_hostile_files(tmp_path):
 def test_no_module_can_run_what_a_file_says():
     """No pickle, no eval: a static check of every call and import.
 
-    Only the mutation audit compiles: the library's own functions, with a mistake in them.
+    Only the mutation audit compiles: the library's own functions, with a mistake in them. The
+    sweep's joblib passes its own work to its own processes, the book calls npm: neither reads what
+    a stranger wrote.
     """
     of_the_audit = {PACKAGE / "bugs.py", PACKAGE / "mutation.py"}
+    allowed = {"scaling/sweep.py": {"joblib"}, "book/site.py": {"subprocess"}}
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import | ast.ImportFrom):
                 names = [alias.name for alias in node.names] + [getattr(node, "module", "") or ""]
-                assert not FORBIDDEN & {name.split(".")[0] for name in names}, path
+                forbidden = FORBIDDEN - allowed.get(str(path.relative_to(PACKAGE)), set())
+                assert not forbidden & {name.split(".")[0] for name in names}, path
             if isinstance(node, ast.Call):
                 called = getattr(node.func, "id", "")
                 assert called not in ("eval", "__import__"), path

@@ -56,7 +56,7 @@ def finished(request, tmp_path_factory):
 
 def stop(trainer, step, killed):
     """Ctrl-C or a kill while that step is computed."""
-    update = trainer._update
+    update = trainer.update
 
     def update_and_stop(parallel):
         if killed and trainer.step == step - 1:
@@ -65,7 +65,7 @@ def stop(trainer, step, killed):
         if trainer.step == step:
             os.kill(os.getpid(), signal.SIGINT)
 
-    trainer._update = update_and_stop
+    trainer.update = update_and_stop
 
 
 def metrics(trainer):

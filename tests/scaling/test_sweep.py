@@ -115,7 +115,7 @@ def test_a_run_goes_on_from_its_checkpoint_with_the_same_bits(text, tmp_path, mo
     run = tiny_plan(text, 2).runs[1]
     whole = member.train(run, text, VALID, tmp_path / "whole", os.getpid())
     monkeypatch.setattr(member, "SAVE_EVERY", 0.0)
-    real, updates = member.Trainer._update, []
+    real, updates = member.Trainer.update, []
 
     def dying(trainer, parallel):
         real(trainer, parallel)
@@ -123,7 +123,7 @@ def test_a_run_goes_on_from_its_checkpoint_with_the_same_bits(text, tmp_path, mo
         if len(updates) == 12:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(member.Trainer, "_update", dying)
+    monkeypatch.setattr(member.Trainer, "update", dying)
     with pytest.raises(KeyboardInterrupt):
         member.train(run, text, VALID, tmp_path / "cut", os.getpid())
     resumed = member.train(run, text, VALID, tmp_path / "cut", os.getpid())
@@ -138,7 +138,7 @@ def test_a_run_goes_on_from_its_checkpoint_with_the_same_bits(text, tmp_path, mo
 def test_a_row_that_the_sweep_did_not_get_is_not_trained_again(text, tmp_path, monkeypatch):
     run = tiny_plan(text, 1).runs[0]
     row = member.train(run, text, VALID, tmp_path, os.getpid())
-    monkeypatch.setattr(member.Trainer, "_update", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(member.Trainer, "update", lambda *_: pytest.fail("trained again"))
     assert member.train(run, text, VALID, tmp_path, os.getpid()) == row
 
 
@@ -147,7 +147,7 @@ def test_a_run_that_diverges_is_no_data(text, tmp_path, monkeypatch):
         raise ValueError("training diverged: loss nan")
 
     run = tiny_plan(text, 1).runs[0]
-    monkeypatch.setattr(member.Trainer, "_update", diverge)
+    monkeypatch.setattr(member.Trainer, "update", diverge)
     row = member.train(run, text, VALID, tmp_path, os.getpid())
     assert (row["role"], row["loss"]) == ("diverged", float("inf"))
     sweep.write_rows(tmp_path / "runs.csv", [row, row | {"role": "fit", "loss": 2.0}])

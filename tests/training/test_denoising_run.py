@@ -107,7 +107,7 @@ def test_a_run_resumes_bit_for_bit(tmp_path, corpus, name, tokenizer):
     whole = fitted(tmp_path / "whole", config)
     part = Trainer.start(tmp_path / "part", config)
     with part.parallel() as parallel:
-        part._update(parallel)
+        part.update(parallel)
     part.save()
     resumed = Trainer.resume(tmp_path / "part")
     resumed.fit(log=None)

@@ -125,10 +125,14 @@ def test_steps_continue_from_a_saved_state(theta, grads):
     np.testing.assert_array_equal(ten_steps(second, grads[4:]), whole)
 
 
+def test_sgd_without_momentum_keeps_no_vector(rng):
+    assert Optimizer("sgd", rng.standard_normal(4), None).state == {}
+
+
 def test_float32_stays_float32(rng):
     theta = rng.standard_normal(4).astype(np.float32)
     for name in ("sgd", "adam", "adamw"):
-        optimizer = Optimizer(name, theta.copy(), np.full(4, 0.1, np.float32))
+        optimizer = Optimizer(name, theta.copy(), np.full(4, 0.1, np.float32), momentum=0.9)
         optimizer.update(theta, 0.01, scale=0.5)
         assert optimizer.theta.dtype == np.float32
         assert {vector.dtype for vector in optimizer.state.values()} == {np.dtype(np.float32)}

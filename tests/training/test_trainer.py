@@ -97,14 +97,14 @@ def test_a_changed_corpus_is_refused(tmp_path, config):
 
 def test_divergence_stops_and_keeps_the_last_checkpoint(tmp_path, config):
     trainer = Trainer.start(tmp_path / "run", config)
-    update = trainer._update
+    update = trainer.update
 
     def poison(parallel):
         if trainer.step == 5:
             trainer.theta[0] = np.nan
         update(parallel)
 
-    trainer._update = poison
+    trainer.update = poison
     with pytest.raises(
         ValueError, match="diverged: loss nan .* at step 5; the checkpoint of step 4"
     ):
