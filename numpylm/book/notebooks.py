@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 import re
 import sys
 import time
@@ -105,7 +106,9 @@ def execute(notebook: Notebook) -> Notebook:
         record_timing=False,
         coalesce_streams=True,
     )
-    client.execute(cleanup_kc=True)  # the kernel ends with the notebook
+    # Chapters run side by side: two kernels whose BLAS takes every core each wait for one another.
+    environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1"}
+    client.execute(cleanup_kc=True, env=environment)  # the kernel ends with the notebook
     del notebook.metadata["language_info"]  # holds the version of Python
     notebook.metadata["language_info"] = {"name": "python"}
     _drop_widgets(notebook)
