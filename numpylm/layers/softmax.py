@@ -17,13 +17,13 @@ def softmax_forward(x: Array) -> tuple[Array, Array]:
     return y, y
 
 
-def softmax_inplace(x: Array) -> Array:
-    """The same, overwriting x: for a caller that made x and needs it no more."""
-    peak = x.max(axis=-1, keepdims=True)
+def softmax_inplace(x: Array, axis: int = -1) -> Array:
+    """The same along any axis, overwriting x: for a caller that made x and needs it no more."""
+    peak = x.max(axis=axis, keepdims=True, initial=-np.inf)
     peak[peak == -np.inf] = 0.0  # −∞ − (−∞) would be NaN
     x -= peak
     np.exp(x, out=x)
-    total = x.sum(axis=-1, keepdims=True)
+    total = x.sum(axis=axis, keepdims=True)
     total[total == 0.0] = 1.0
     x /= total
     return x

@@ -23,6 +23,7 @@ from typing import NamedTuple
 import numpy as np
 
 from numpylm.layers.attention import attention_weights, causal_mask, require_fit
+from numpylm.layers.softmax import softmax_inplace
 from numpylm.parameters import Array
 
 
@@ -122,11 +123,4 @@ def _tile_weights(cache: TiledAttentionCache, tile: slice, seen: slice) -> Array
     if mask is not None:
         visible = np.broadcast_to(mask, shape)[..., tile, seen].swapaxes(-2, -1)
         np.copyto(a, -np.inf, where=~visible)
-    peak = a.max(axis=-2, keepdims=True, initial=-np.inf)
-    peak[peak == -np.inf] = 0.0  # −∞ − (−∞) would be NaN
-    a -= peak
-    np.exp(a, out=a)
-    total = a.sum(axis=-2, keepdims=True)
-    total[total == 0.0] = 1.0
-    a /= total
-    return a
+    return softmax_inplace(a, axis=-2)
