@@ -1,12 +1,10 @@
-"""The main figures of the README, made again: each takes minutes, so all are marked slow."""
+"""The main figures of the README, made again: each takes minutes, so none runs by default."""
 
 import json
 
 import pytest
 
 from numpylm.cli import main
-
-pytestmark = pytest.mark.slow
 
 
 def trained(capsys, *options):
@@ -15,12 +13,14 @@ def trained(capsys, *options):
     return json.loads(capsys.readouterr().out)
 
 
+@pytest.mark.slow
 def test_the_default_run_is_clearly_below_the_trigram(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     result = trained(capsys)
     assert result["val_loss"] < 0.85 * result["baselines"]["trigram"]
 
 
+@pytest.mark.long
 def test_nanogpt_cpu_learns_what_nanogpt_learns(tmp_path, monkeypatch, capsys, shakespeare_path):
     """nanoGPT itself, with the same settings: 1.898 over the same 1742 windows."""
     monkeypatch.chdir(tmp_path)
@@ -28,6 +28,7 @@ def test_nanogpt_cpu_learns_what_nanogpt_learns(tmp_path, monkeypatch, capsys, s
     assert result["val_loss"] <= 1.90
 
 
+@pytest.mark.slow
 def test_pytorch_takes_at_least_three_quarters_of_our_time_for_a_step():
     pytest.importorskip("torch")
     from tests.benchmarks.train_step import compare

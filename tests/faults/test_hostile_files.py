@@ -54,9 +54,9 @@ def test_whatever_a_file_holds_the_answer_is_one_clear_line(runs, tmp_path_facto
 @pytest.mark.skipif(os.name != "posix", reason="needs SIGALRM")
 def test_thousands_of_hostile_files(tmp_path):
     """``python -m tests.faults.hostile 10000`` runs more of them."""
-    found = campaign(4000, tmp_path)
-    assert found["read"] + found["refused"] == 4000, found
-    assert min(found["read"], found["refused"]) > 300
+    found = campaign(2000, tmp_path)
+    assert found["read"] + found["refused"] == 2000, found
+    assert min(found["read"], found["refused"]) > 150
 
 
 def test_no_module_can_run_what_a_file_says():
