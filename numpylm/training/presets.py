@@ -54,8 +54,9 @@ PRESETS = {
     ),
     "toy": TrainConfig(
         objective="reverse", corpus="generated", tokenizer="word", batch_size=64, context=16,
-        n_heads=4, d_model=64, d_ff=128, bias=True, lr=3e-3, min_lr=0.0, weight_decay=0.0,
-        steps=2000, eval_every=500, threads=1,  # so small that two would wait for each other
+        n_heads=4, d_model=64, d_ff=128, bias=True,
+        lr=3e-3, min_lr=0.0, beta2=0.95, weight_decay=0.0,
+        steps=1800, eval_every=600, threads=1,  # so small that two would wait for each other
     ),
     "classification": TrainConfig(
         objective="classification", tokenizer="word", min_count=2, batch_size=32, context=64,
