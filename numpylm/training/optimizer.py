@@ -6,7 +6,7 @@
     AdamW   the same, and first      θ ← (1 − η λ) θ        on matrices only
 
 They see flat vectors and know no layer. The updates are element by element, so a vector may be
-updated in chunks that stay in the cache, on several threads, with the same bits.
+updated in chunks, on several threads, with the same bits.
 
 Source: Kingma & Ba 2015, arXiv:1412.6980, Alg. 1; decoupled decay: Loshchilov & Hutter 2019,
 arXiv:1711.05101, Alg. 2, here times the learning rate as PyTorch and the field write it; clipping:
@@ -24,7 +24,9 @@ import numpy as np
 
 from numpylm.parameters import Array, leaves
 
-CHUNK = 1 << 15  # numbers of each vector that are worked on at a time: four vectors fit in L2
+# Numbers of each vector that a thread works on at a time. Smaller ones would stay nearer to the
+# processor, but threads that do short work wait for the interpreter and for each other.
+CHUNK = 1 << 18
 
 
 def sgd_update(theta: Array, grad: Array, u: Array | None, *, lr: float, momentum: float) -> None:
