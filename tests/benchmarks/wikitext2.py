@@ -34,8 +34,11 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=1, help="evaluations")
     parser.add_argument("--steps", type=int, help="updates between them (default: an epoch)")
     parser.add_argument("--double", action="store_true", help="float64 in place of float32")
+    parser.add_argument("--threads", type=int, default=2, help="of each side")
     arguments = parser.parse_args()
-    config = dataclasses.replace(preset("wikitext2"), corpus=arguments.corpus, dropout=0.0)
+    config = dataclasses.replace(
+        preset("wikitext2"), corpus=arguments.corpus, dropout=0.0, threads=arguments.threads
+    )
     objective = CausalLM(config, None)
     steps = arguments.steps or objective.batches.chunks_per_epoch
     theta, p = objective.init(config.seed)
