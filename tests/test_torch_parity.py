@@ -21,6 +21,7 @@ CONFIGS = [
     GPTConfig(
         vocab_size=13, context=9, n_layers=2, n_heads=3, d_model=12, d_ff=20,
         norm=norm, tied=tied, positions=positions, activation=activation, bias=bias,
+        alibi_scale=3.0,
     )
     for norm, tied, positions, activation, bias in itertools.product(
         ("pre", "post"),

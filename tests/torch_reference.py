@@ -42,7 +42,8 @@ def torch_logits(t: dict[str, torch.Tensor], ids: torch.Tensor, config) -> torch
     def attend(name, x):
         q, k, v = (heads(linear(f"{name}.{part}", x)) for part in ("query", "key", "value"))
         if config.positions == "alibi":
-            bias = torch.tensor(alibi_bias(config.n_heads, length, length), dtype=x.dtype)
+            bias = alibi_bias(config.n_heads, length, length, scale=config.alibi_scale)
+            bias = torch.tensor(bias, dtype=x.dtype)
             bias = bias.masked_fill(torch.ones(length, length, dtype=torch.bool).triu(1), -math.inf)
             y = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
         else:

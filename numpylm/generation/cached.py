@@ -110,7 +110,7 @@ def _layer(
 ) -> Array:
     """``transformer_layer_forward`` of rows x (B·T, D)."""
     activate, _ = ACTIVATIONS[config.activation]
-    x = _residual(p.norms, 0, x, lambda h: _self_attend(p, h, past, n, config.positions))
+    x = _residual(p.norms, 0, x, lambda h: _self_attend(p, h, past, n, config))
     if memory is not None:
         x = _residual(p.norms, 1, x, lambda h: _cross_attend(p, h, *memory, memory_mask))
     return _residual(
@@ -134,7 +134,7 @@ def _unit(x: Array, *, eps: float = 1e-5) -> Array:
     return x / np.sqrt(square)[:, None]
 
 
-def _self_attend(p: FoldedLayer, h: Array, past: Array, n: int, positions: str) -> Array:
+def _self_attend(p: FoldedLayer, h: Array, past: Array, n: int, config: StackConfig) -> Array:
     """``multi_head_forward``, causal, over the keys and values so far and the new ones."""
     _, batch, n_heads, context, d_head = past.shape
     length = len(h) // batch
@@ -143,8 +143,9 @@ def _self_attend(p: FoldedLayer, h: Array, past: Array, n: int, positions: str) 
     past[:, :, :, n:end] = qkv[1:]
     keys, values = past[:, :, :, :end]
     scores = qkv[0] @ keys.swapaxes(-2, -1)
-    if positions == "alibi":  # the last queries of a full context: one table serves every n
-        scores += alibi_bias(n_heads, length, context, h.dtype)[..., context - end :]
+    if config.positions == "alibi":  # the last queries of a full context serve every n
+        bias = alibi_bias(n_heads, length, context, h.dtype, scale=config.alibi_scale)
+        scores += bias[..., context - end :]
     if length > 1:
         np.copyto(scores, -np.inf, where=~causal_mask(length, end))
     y = _softmax_times(scores, values)

@@ -12,7 +12,9 @@ Learned (Gehring et al. 2017; GPT, BERT): a table of free parameters, a row for 
 
 ALiBi (Press, Smith & Lewis 2022, arXiv:2108.12409, §3): nothing is added to the embedding. Head h
 adds −m_h |i − j| to the score of query i and key j, m_h = 2^(−8h / H), h = 1 … H: the farther, the
-less, some heads more and some less steeply. Small models on little text learn faster with it.
+less, some heads more and some less steeply. Small models on little text learn faster with it. The
+slopes are made for pieces of words; ``scale`` times them is the same in another unit of distance,
+as for characters, of which the near ones tell most.
 A model that reads both ways could not tell left from right by |i − j|. There the heads come in
 pairs of one slope, m_k = 2^(−8k / ⌈H/2⌉): one looks back (j ≤ i), the other ahead (j ≥ i).
 Position 0, where [CLS] stands for the whole text, is at distance 0 of all.
@@ -100,24 +102,27 @@ def alibi_bias(
     n_keys: int,
     dtype: DTypeLike = np.float64,
     *,
+    scale: float = 1.0,
     both_ways: bool = False,
 ) -> Array:
-    """−m_h |i − j|, (H, T, S), to be added to the scores. Read-only: calls share it.
+    """−scale · m_h |i − j|, (H, T, S), to be added to the scores. Read-only: calls share it.
 
     With more keys than queries the queries are the last T positions, as in ``causal_mask``.
     ``both_ways``, for a model without a causal mask: even heads look back and odd ones ahead, −∞
     elsewhere; the last of an odd number of heads looks to both sides. Position 0 sees all and is
     seen by all, with a bias of 0.
     """
-    return _alibi_table(n_heads, n_queries, n_keys, np.dtype(dtype).str, both_ways)
+    return _alibi_table(n_heads, n_queries, n_keys, np.dtype(dtype).str, scale, both_ways)
 
 
 @lru_cache(maxsize=64)
-def _alibi_table(n_heads: int, n_queries: int, n_keys: int, dtype: str, both_ways: bool) -> Array:
+def _alibi_table(
+    n_heads: int, n_queries: int, n_keys: int, dtype: str, scale: float, both_ways: bool
+) -> Array:
     query, key = np.arange(n_keys - n_queries, n_keys), np.arange(n_keys)
     ahead = key - query[:, None]  # (T, S)
     n_slopes = (n_heads + 1) // 2 if both_ways else n_heads
-    slopes = 2.0 ** (-8.0 * np.arange(1, n_slopes + 1) / n_slopes)
+    slopes = scale * 2.0 ** (-8.0 * np.arange(1, n_slopes + 1) / n_slopes)
     if both_ways:
         slopes = slopes.repeat(2)[:n_heads]
     table = (-slopes[:, None, None] * np.abs(ahead)).astype(dtype)

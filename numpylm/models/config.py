@@ -29,6 +29,7 @@ class StackConfig:
     norm: str = "pre"
     activation: str = "gelu"
     positions: str = "learned"
+    alibi_scale: float = 1.0
     bias: bool = True
     init: str = "fan-in"
 
@@ -39,6 +40,8 @@ class StackConfig:
             raise ValueError(f"d_model {self.d_model} is not divisible by n_heads {self.n_heads}")
         if not 0.0 <= self.dropout < 1.0:
             raise ValueError(f"dropout {self.dropout} is not in [0, 1)")
+        if self.alibi_scale <= 0.0:
+            raise ValueError(f"alibi_scale is {self.alibi_scale}; it must be positive")
         require_choice(self, STACK_CHOICES)
 
 

@@ -97,7 +97,10 @@ def transformer_layer_forward(
     bias = None
     if config.positions == "alibi":
         length = x.shape[1]
-        bias = alibi_bias(config.n_heads, length, length, x.dtype, both_ways=not causal)
+        bias = alibi_bias(
+            config.n_heads, length, length, x.dtype,
+            scale=config.alibi_scale, both_ways=not causal,
+        )  # fmt: skip
     x, c_self = residual(
         p.self_attention_norm,
         x,

@@ -1,7 +1,7 @@
 """§6.4 The family of models of a scaling experiment: one shape in many widths, one recipe for all.
 
-    shape       2 layers, 4 heads, d_ff = 4 d, 64 tokens of context, ALiBi, an output matrix of its
-                own: N = 24 d² + V d with the head
+    shape       2 layers, 4 heads, d_ff = 4 d, 64 tokens of context, ALiBi of slopes 2, 1/2, 1/8 and
+                1/32, an output matrix of its own: N = 24 d² + V d with the head
     batch       B = 256 √(D / 500 000) tokens, in whole sequences
     rate        η = 0.25/d · (B/256)^0.35, after a warm-up of 5 % of the steps a cosine down to 0
                 that ends with the run
@@ -9,7 +9,8 @@
 
 Each line is there because without it small runs show no law. One layer has another floor than two.
 With learned positions a model of this size knows pairs of letters and stays there for long; a
-slope towards what is near (ALiBi) takes it past. One learning rate for all widths suits one of
+slope towards what is near (ALiBi) takes it past, and sooner if it is steep: eight times the usual
+slopes took 0.15 nats off at 10¹⁰ FLOPs (width 16) and 0.12 at 4·10¹¹ (width 32). One learning rate for all widths suits one of
 them; the best falls like 1/d. A large batch leaves a small budget too few steps, and a schedule
 that ends after the run leaves its loss too high.
 
@@ -27,7 +28,7 @@ from numpylm.models.gpt import GPTConfig
 from numpylm.scaling.counting import record
 from numpylm.training.config import TrainConfig
 
-LAYERS, HEADS, CONTEXT = 2, 4, 64
+LAYERS, HEADS, CONTEXT, ALIBI_SCALE = 2, 4, 64, 8.0
 WIDTHS = (4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 
 
@@ -65,9 +66,10 @@ class PlannedRun:
         return TrainConfig(
             corpus=text.corpus, tokenizer=text.tokenizer, batch_size=self.batch_size,
             context=CONTEXT, n_layers=LAYERS, n_heads=HEADS, d_model=self.width,
-            d_ff=4 * self.width, positions="alibi", tied=False, bias=False, steps=self.steps,
-            lr=self.lr, min_lr=0.0, warmup=max(1, self.steps // 20), beta2=0.95,
-            seed=self.seed, threads=1, eval_every=self.steps,
+            d_ff=4 * self.width, positions="alibi", alibi_scale=ALIBI_SCALE, tied=False,
+            bias=False, steps=self.steps, lr=self.lr, min_lr=0.0,
+            warmup=max(1, self.steps // 20), beta2=0.95, seed=self.seed, threads=1,
+            eval_every=self.steps,
         )  # fmt: skip
 
 
@@ -75,7 +77,7 @@ def model_of_width(width: int, vocab_size: int) -> GPTConfig:
     """The member of the family, as the counting wants it."""
     return GPTConfig(
         vocab_size=vocab_size, context=CONTEXT, n_layers=LAYERS, n_heads=HEADS, d_model=width,
-        d_ff=4 * width, positions="alibi", tied=False, bias=False,
+        d_ff=4 * width, positions="alibi", alibi_scale=ALIBI_SCALE, tied=False, bias=False,
     )  # fmt: skip
 
 

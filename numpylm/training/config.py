@@ -41,6 +41,7 @@ READ_BY: dict[str, tuple[str, tuple[str, ...]]] = {
     "whole_words": ("objective", ("masked", "bert")),
     "label_smoothing": ("objective", (*DENOISING, *PAIRS)),
     "tied": ("objective", (*DECODER, *DENOISING, *PAIRS)),
+    "alibi_scale": ("positions", ("alibi",)),
     "min_lr": ("schedule", ("cosine",)),
     "decay_every": ("schedule", ("step",)),
     "decay_factor": ("schedule", ("step", "plateau")),
@@ -80,6 +81,7 @@ class TrainConfig:
     norm: str = _setting("model", "pre", "layer norm before or after each sublayer")
     activation: str = _setting("model", "gelu", "nonlinearity of the feed-forward network")
     positions: str = _setting("model", "learned", "positional encoding")
+    alibi_scale: float = _setting("model", 1.0, "alibi: factor of its slopes; characters want more")
     tied: bool = _setting("model", True, "output layer shares the token embedding")
     bias: bool = _setting("model", False, "biases in linear layers and layer norm")
 

@@ -46,7 +46,14 @@ def random_ids(*shape):
 VARIANTS = pytest.mark.parametrize(
     "settings",
     [
-        {"positions": positions, "norm": norm, "bias": bias, "tied": tied, "activation": activation}
+        {
+            "positions": positions,
+            "alibi_scale": 3.0,
+            "norm": norm,
+            "bias": bias,
+            "tied": tied,
+            "activation": activation,
+        }
         for positions in POSITIONS
         for norm in ("pre", "post")
         for bias, tied, activation in ((True, True, "gelu"), (False, False, "relu"))

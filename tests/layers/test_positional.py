@@ -86,6 +86,7 @@ def test_alibi_written_with_loops():
             for j in range(5):
                 assert bias[head, i, j] == -slope * abs(i + 2 - j)
     assert alibi_bias(2, 3, 3, np.float32).dtype == np.float32
+    np.testing.assert_array_equal(alibi_bias(4, 3, 5, scale=8.0), 8.0 * bias)
 
 
 def test_alibi_both_ways_written_with_loops():
