@@ -10,9 +10,9 @@
 Each line is there because without it small runs show no law. One layer has another floor than two.
 With learned positions a model of this size knows pairs of letters and stays there for long; a
 slope towards what is near (ALiBi) takes it past, and sooner if it is steep: eight times the usual
-slopes took 0.15 nats off at 10¹⁰ FLOPs (width 16) and 0.12 at 4·10¹¹ (width 32). One learning rate for all widths suits one of
-them; the best falls like 1/d. A large batch leaves a small budget too few steps, and a schedule
-that ends after the run leaves its loss too high.
+slopes took 0.15 nats off at 10¹⁰ FLOPs (width 16) and 0.12 at 4·10¹¹ (width 32). One learning rate
+for all widths suits one of them; the best falls like 1/d. A large batch leaves a small budget too
+few steps, and a schedule that ends after the run leaves its loss too high.
 
 Source: the fixed depth, rate and schedule follow Kaplan et al. 2020, arXiv:2001.08361, §2 and App.
 D, and Hoffmann et al. 2022, arXiv:2203.15556, App. B; 1/d is the rule for hidden matrices of Yang
