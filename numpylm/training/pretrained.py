@@ -16,8 +16,8 @@ from numpylm.training.config import TrainConfig
 from numpylm.training.run import Run
 
 INHERITED = (  # the settings that a fine-tuning run cannot choose
-    "n_layers", "n_heads", "d_model", "d_ff", "norm", "activation", "positions", "bias", "tied",
-    "init", "tokenizer", "min_count", "context", "shared_vocabulary",
+    "n_layers", "n_heads", "d_model", "d_ff", "norm", "activation", "positions", "alibi_scale",
+    "bias", "tied", "init", "tokenizer", "min_count", "context", "shared_vocabulary",
 )  # fmt: skip
 
 
