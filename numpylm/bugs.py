@@ -110,8 +110,8 @@ BUGS: list[Bug] = [
 # Not a gradient: finite differences cannot see it, ten steps against the formula do.
 ADAM_STEP = Bug(
     "Adam's t is the number of the layer, not of the step", TRANSLATOR, Optimizer.update,
-    {"adam_update(theta, g, m, v, step=self.step, lr=lr, betas=self.betas)":
-     "adam_update(theta, g, m, v, step=1 + s.start, lr=lr, betas=self.betas)"},
+    {"adam_update(theta, g, m, v, step=self.step, lr=lr, betas=self.betas, scale=scale)":
+     "adam_update(theta, g, m, v, step=1 + s.start, lr=lr, betas=self.betas, scale=scale)"},
 )  # fmt: skip
 
 

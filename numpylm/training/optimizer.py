@@ -17,28 +17,31 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import InitVar, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from numpylm.parameters import Array, leaves
 
-# Numbers of each vector that a thread works on at a time. Smaller ones would stay nearer to the
-# processor, but threads that do short work wait for the interpreter and for each other.
-CHUNK = 1 << 18
+# Numbers of each vector that a thread works on at a time: few enough that all vectors of a chunk
+# stay near the processor, enough that the threads seldom wait for the interpreter.
+CHUNK = 1 << 16
 
 
-def sgd_update(theta: Array, grad: Array, u: Array | None, *, lr: float, momentum: float) -> None:
+def sgd_update(
+    theta: Array, grad: Array, u: Array | None, *, lr: float, momentum: float, scale: float = 1.0
+) -> None:
     """One step of SGD with (heavy-ball) momentum, in place on theta and u; all of shape (N,).
 
-    Without momentum u is the gradient, and None is enough.
+    The gradient is scale · grad. Without momentum u is the gradient, and None is enough.
     """
-    if u is not None:
-        u *= momentum
-        u += grad
-        grad = u
-    theta -= lr * grad
+    if u is None:
+        theta -= lr * scale * grad
+        return
+    u *= momentum
+    u += scale * grad
+    theta -= lr * u
 
 
 def adam_update(
@@ -51,25 +54,31 @@ def adam_update(
     lr: float,
     betas: tuple[float, float] = (0.9, 0.999),
     eps: float = 1e-8,
+    scale: float = 1.0,
 ) -> None:
-    """One step of Adam, in place on theta, m and v; all of shape (N,). ``step`` counts from 1."""
+    """One step of Adam with the gradient scale · grad, in place on theta, m and v; shapes (N,).
+
+    ``step`` counts from 1. Both corrections of the start act on numbers, not on vectors:
+    m̂ / (√v̂ + ε) = m √c₂ / (c₁ (√v + ε √c₂)), c_i = 1 − β_iᵗ.
+    """
     beta1, beta2 = betas
-    m += (1.0 - beta1) * (grad - m)
-    squared = grad * grad
-    squared -= v
-    squared *= 1.0 - beta2
-    v += squared
-    denominator = np.sqrt(v, out=squared)
-    denominator *= 1.0 / math.sqrt(1.0 - beta2**step)
-    denominator += eps
-    change = m / denominator
-    change *= lr / (1.0 - beta1**step)
+    correction = math.sqrt(1.0 - beta2**step)
+    m *= beta1
+    m += (1.0 - beta1) * scale * grad
+    change = grad * grad
+    change *= (1.0 - beta2) * scale**2
+    v *= beta2
+    v += change
+    np.sqrt(v, out=change)
+    change += eps * correction
+    np.divide(m, change, out=change)
+    change *= lr * correction / (1.0 - beta1**step)
     theta -= change
 
 
-def decay_weights(theta: Array, decay: Array, *, lr: float) -> None:
-    """Decoupled weight decay, θ ← (1 − η λ) θ, in place; ``decay`` holds λ for each parameter."""
-    theta -= lr * decay * theta
+def decay_weights(theta: Array, decay: float | Array, *, lr: float) -> None:
+    """Decoupled weight decay, θ ← (1 − η λ) θ, in place; λ is one number, or one per parameter."""
+    theta *= 1.0 - lr * decay
 
 
 def decay_of_matrices(p: Any, weight_decay: float) -> Array:
@@ -96,6 +105,14 @@ def chunks(size: int) -> list[slice]:
     return [slice(i, i + CHUNK) for i in range(0, size, CHUNK)]
 
 
+def shared_decay(decay: Array | None, s: slice) -> float | Array | None:
+    """λ of a chunk: one number if its parameters share it, as those of a matrix do; None if 0."""
+    if decay is None or not decay[s].any():
+        return None
+    own = decay[s]
+    return float(own[0]) if (own == own[0]).all() else own.copy()
+
+
 @dataclass
 class Optimizer:
     """An optimiser's settings and its state, vectors of the same shape (N,) as theta.
@@ -105,13 +122,13 @@ class Optimizer:
 
     name: str
     theta: Array
-    decay: Array | None  # λ for each parameter; AdamW only
+    decay: InitVar[Array | None]  # λ for each parameter; AdamW only
     momentum: float = 0.0
     betas: tuple[float, float] = (0.9, 0.999)
     step: int = 0
     state: dict[str, Array] = field(default_factory=dict)
 
-    def __post_init__(self) -> None:
+    def __post_init__(self, decay: Array | None) -> None:
         names = {
             "sgd": ["u"] if self.momentum else [],
             "adam": ["m", "v"],
@@ -121,6 +138,9 @@ class Optimizer:
             raise ValueError(f'optimizer {self.name!r} is none of "sgd", "adam", "adamw"')
         for name in names:
             self.state.setdefault(name, np.zeros_like(self.theta))
+        if self.name != "adamw":
+            decay = None
+        self._chunks = [(s, shared_decay(decay, s)) for s in chunks(self.theta.size)]
 
     def update(
         self,
@@ -132,17 +152,16 @@ class Optimizer:
         """One step with the gradient scale · grad. ``run(f, chunks)`` may use several threads."""
         self.step += 1
 
-        def update_chunk(s: slice) -> None:
+        def update_chunk(chunk: tuple[slice, float | Array | None]) -> None:
+            s, decay = chunk
             theta, g = self.theta[s], grad[s]
-            if scale != 1.0:
-                g = scale * g
             if self.name == "sgd":
                 u = self.state["u"][s] if self.momentum else None
-                sgd_update(theta, g, u, lr=lr, momentum=self.momentum)
+                sgd_update(theta, g, u, lr=lr, momentum=self.momentum, scale=scale)
                 return
-            if self.name == "adamw" and self.decay is not None:
-                decay_weights(theta, self.decay[s], lr=lr)
+            if decay is not None:
+                decay_weights(theta, decay, lr=lr)
             m, v = self.state["m"][s], self.state["v"][s]
-            adam_update(theta, g, m, v, step=self.step, lr=lr, betas=self.betas)
+            adam_update(theta, g, m, v, step=self.step, lr=lr, betas=self.betas, scale=scale)
 
-        run(update_chunk, chunks(self.theta.size))
+        run(update_chunk, self._chunks)
