@@ -19,14 +19,16 @@ def softmax_forward(x: Array) -> tuple[Array, Array]:
 
 def softmax_inplace(x: Array, axis: int = -1) -> Array:
     """The same along any axis, overwriting x: for a caller that made x and needs it no more."""
-    peak = x.max(axis=axis, keepdims=True, initial=-np.inf)
-    peak[peak == -np.inf] = 0.0  # −∞ − (−∞) would be NaN
-    x -= peak
+    x -= finite_peak(x, axis)
     np.exp(x, out=x)
     total = x.sum(axis=axis, keepdims=True)
-    total[total == 0.0] = 1.0
-    x /= total
+    x /= np.maximum(total, 1.0)  # exp(0) is in each sum, except in a row of −∞
     return x
+
+
+def finite_peak(x: Array, axis: int) -> Array:
+    """max x, keeping the axis; of a row of −∞ the least number: −∞ − (−∞) would be NaN."""
+    return np.maximum(x.max(axis=axis, keepdims=True, initial=-np.inf), np.finfo(x.dtype).min)
 
 
 def softmax_backward(dy: Array, cache: Array) -> Array:

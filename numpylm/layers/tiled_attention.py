@@ -1,14 +1,15 @@
-"""§4.1 The same attention in tiles of a few queries, for long sequences.
+"""§4.1 The same attention in tiles of a few queries: less memory, and less time.
 
 Plain attention writes all T · S scores to memory and keeps them for the backward: with 4 heads and
 T = S = 8192 each such array takes 1 GiB. Here ``rows`` queries at a time meet the keys that they
 may see. Under a causal mask these are the keys up to the last of the queries, so that nearly half
 of the work falls away, and a tile's scores are few enough to stay near the processor.
 
-The keys come first in a tile, (S, rows): maxima and sums over them then run over whole rows of
-memory, many queries at a time. The weights of all tiles are kept for the backward while there are
-few (half of what the plain form keeps); beyond, the backward computes each tile again, and memory
-grows with T instead of T².
+The keys come first in a tile, (S, rows): maxima over them then run over whole rows of memory, many
+queries at a time, and their sums are a product with a vector of ones.
+
+The weights of all tiles are kept for the backward while there are few (half of what the plain form
+keeps); beyond, the backward computes each tile again, and memory grows with T instead of T².
 
 Source: Rabe & Staats 2021, arXiv:2112.05682; Dao et al. 2022, arXiv:2205.14135 (FlashAttention),
 §3.1 and Appendix B.2, which tile the keys as well.
@@ -18,19 +19,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from functools import lru_cache
 from typing import NamedTuple
 
 import numpy as np
 
 from numpylm.layers.attention import attention_weights, causal_mask, require_fit
-from numpylm.layers.softmax import softmax_inplace
+from numpylm.layers.softmax import finite_peak
 from numpylm.parameters import Array
 
 
 class TiledAttentionCache(NamedTuple):
     """What the backward needs."""
 
-    q: Array  # (..., T, d_k)
+    q: Array  # (..., T, d_k), times 1 / √d_k
     k: Array  # (..., S, d_k)
     v: Array  # (..., S, d_v)
     y: Array  # (..., T, d_v)
@@ -43,7 +45,8 @@ class TiledAttentionCache(NamedTuple):
     @property
     def weights(self) -> Array:
         """A (..., T, S), computed anew: the picture that one draws."""
-        return attention_weights(self.q, self.k, causal=self.causal, mask=self.mask, bias=self.bias)
+        q = self.q * math.sqrt(self.q.shape[-1])
+        return attention_weights(q, self.k, causal=self.causal, mask=self.mask, bias=self.bias)
 
 
 def tiled_attention_forward(
@@ -66,7 +69,8 @@ def tiled_attention_forward(
     require_fit(q, k, v, mask)
     if rows < 1:
         raise ValueError(f"a tile has {rows} rows; it needs at least one")
-    y = np.empty((*q.shape[:-1], v.shape[-1]), q.dtype)
+    q = q * (1.0 / math.sqrt(q.shape[-1]))  # d_k numbers a query, where there are S scores
+    y = np.empty_like(q, shape=(*q.shape[:-1], v.shape[-1]))  # laid out as q
     tiles: list[Array] | None = [] if k.shape[-2] <= keep else None
     cache = TiledAttentionCache(q, k, v, y, causal, mask, bias, rows, tiles)
     for tile, seen in _tiles(cache):
@@ -86,18 +90,26 @@ def tiled_attention_backward(dy: Array, cache: TiledAttentionCache) -> tuple[Arr
         Σ_j A_ij dA_ij = Σ_j A_ij Σ_d dY_id V_jd = Σ_d dY_id Y_id
     """
     q, k, v, y = cache[:4]
-    dq, dk, dv = np.empty_like(q), np.zeros_like(k), np.zeros_like(v)
+    dq, dk, dv = np.empty_like(q), None, None
     total = np.einsum("...td,...td->...t", dy, y)[..., None, :]
-    for i, (tile, seen) in enumerate(_tiles(cache)):
+    for i, (tile, seen) in reversed(list(enumerate(_tiles(cache)))):  # the last one sees all keys
         a = _tile_weights(cache, tile, seen) if cache.tiles is None else cache.tiles[i]
-        dv[..., seen, :] += a @ dy[..., tile, :]
+        dv = _added(dv, a @ dy[..., tile, :])
         dscores = v[..., seen, :] @ dy[..., tile, :].swapaxes(-2, -1)
         dscores -= total[..., tile]
         dscores *= a
-        dscores *= 1.0 / math.sqrt(q.shape[-1])
         dq[..., tile, :] = dscores.swapaxes(-2, -1) @ k[..., seen, :]
-        dk[..., seen, :] += dscores @ q[..., tile, :]
+        dk = _added(dk, dscores @ q[..., tile, :])
+    dq *= 1.0 / math.sqrt(q.shape[-1])
     return dq, dk, dv
+
+
+def _added(whole: Array | None, first: Array) -> Array:
+    """whole + first, which has the first rows of whole, or all if there is no whole yet."""
+    if whole is None:
+        return first
+    whole[..., : first.shape[-2], :] += first
+    return whole
 
 
 def _tiles(cache: TiledAttentionCache) -> Iterator[tuple[slice, slice]]:
@@ -114,13 +126,24 @@ def _tile_weights(cache: TiledAttentionCache, tile: slice, seen: slice) -> Array
     q, k, _, _, causal, mask, bias, *_ = cache
     shape = (*q.shape[:-1], k.shape[-2])
     a = k[..., seen, :] @ q[..., tile, :].swapaxes(-2, -1)
-    a *= 1.0 / math.sqrt(q.shape[-1])
     if bias is not None:
         a += np.broadcast_to(bias, shape)[..., tile, seen].swapaxes(-2, -1)
     if causal:
         last = a[..., -a.shape[-1] :, :]  # of the other keys every query of the tile sees each
-        np.copyto(last, -np.inf, where=~causal_mask(a.shape[-1], last.shape[-2]).T)
+        last += _hidden(last.shape[-2], a.shape[-1], a.dtype)
     if mask is not None:
         visible = np.broadcast_to(mask, shape)[..., tile, seen].swapaxes(-2, -1)
         np.copyto(a, -np.inf, where=~visible)
-    return softmax_inplace(a, axis=-2)
+    a -= finite_peak(a, axis=-2)
+    np.exp(a, out=a)
+    total = np.ones(a.shape[-2], a.dtype) @ a
+    a *= (1.0 / np.maximum(total, 1.0))[..., None, :]  # exp(0) is in each sum, if anything is seen
+    return a
+
+
+@lru_cache(maxsize=64)
+def _hidden(n_keys: int, n_queries: int, dtype: np.dtype) -> Array:
+    """What is added to the scores of a tile's last keys, (S, T): −∞ where a query may not look."""
+    hidden = np.where(causal_mask(n_queries, n_keys).T, 0.0, -np.inf).astype(dtype)
+    hidden.flags.writeable = False
+    return hidden
