@@ -29,7 +29,7 @@ from numpylm.scaling.counting import record
 from numpylm.training.config import TrainConfig
 
 LAYERS, HEADS, CONTEXT, ALIBI_SCALE = 2, 4, 64, 8.0
-WIDTHS = (4, 8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
+WIDTHS = (8, 12, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
 
 
 @dataclass(frozen=True)

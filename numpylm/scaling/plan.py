@@ -1,8 +1,8 @@
 """§6.4 The plan of a scaling experiment: which runs fit into a budget of time on this machine.
 
-    fit         at each of 3 to 6 compute budgets, √10 apart, several widths around the size that
-                is expected to be the best: an IsoFLOP valley whose lowest point lies inside, and
-                for L(N, D) a grid in which N and D do not rise together
+    fit         at each of 3 to 6 compute budgets, over one or two decades, several widths around
+                the size that is expected to be the best: an IsoFLOP valley whose lowest point lies
+                inside, and for L(N, D) a grid in which N and D do not rise together
     lr-check    the learning rate times ¼, ½, 2 and 4, for the smallest width and for the largest
     seed        the middle of two valleys again with other seeds: how much of a loss is luck
     holdout     two runs at 3 and one at 10 times the largest fitted compute: never fitted
@@ -11,7 +11,10 @@ The compute of all of it is in proportion to the largest fitted budget, which is
 the time allows; how long a run takes follows from measured step times (``member.step_seconds``).
 The form of the headline is part of the plan, so it is fixed before a held-out run is trained.
 
-The expected size, N_opt ≈ 4000 √(C / 10¹⁰), only says where to look; valleys are 30 times as wide.
+The lowest budget is 3·10¹⁰ FLOPs or above wherever there is time: smaller runs learn pairs of
+letters and little else, their losses fall more slowly than those of larger ones, and a law fitted
+to them predicts too much. The expected size, N_opt ≈ 4500 √(C / 10¹⁰), only says where to look:
+the sizes of a valley span a factor of ten around it.
 """
 
 from __future__ import annotations
@@ -28,11 +31,12 @@ import numpy as np
 
 from numpylm.scaling.family import CONTEXT, WIDTHS, PlannedRun, Text, counts, planned
 
-RATIO = math.sqrt(10.0)  # between neighbouring budgets
+LAWFUL = 3e10  # FLOPs of the lowest budget, but for
+SPANS = 10.0, 100.0  # highest / lowest: at least, at most
 RATES = (0.25, 0.5, 2.0, 4.0)
 HOLDOUTS = ((3.0, 2), (10.0, 1))  # (times the largest fitted compute, runs)
 SHORT = 300.0  # a sweep of less than these seconds shows that all works, and has fewer runs
-LEAST_COMPUTE = 2e8, 3e9  # FLOPs of the lowest budget, in a short sweep and in others
+LEAST_TOP = 2e10, 6e10  # FLOPs of the highest budget, at least: in a short sweep, in others
 SHARE, STARTING = 0.92, 12.0  # of the time, less these seconds, is for the runs
 MOST_EPOCHS = 4.0  # repeated tokens are worth nearly as much as fresh ones up to here
 EVALUATION = 0.4  # seconds of a token that is evaluated, as a share of one that is trained on
@@ -97,7 +101,7 @@ def make_plan(
     seconds = budget_seconds(budget)
     best: list[PlannedRun] = []
     for step in range(200):  # the largest fitted compute, larger by 12 % each time
-        runs = grid(least_top(seconds) * 10.0 ** (step / 20), seconds, text.vocab_size)
+        runs = grid(LEAST_TOP[seconds >= SHORT] * 10.0 ** (step / 20), seconds, text.vocab_size)
         if not all(run.width in rates for run in runs):
             break
         expected = {run: run_seconds(run, rates, valid_tokens) for run in runs}
@@ -121,7 +125,7 @@ def usable(seconds: float) -> float:
 
 def widths_for(seconds: float, jobs: int, vocab_size: int) -> list[int]:
     """All that a plan could need, if the machine were fast (8·10¹⁰ FLOP/s a process)."""
-    top = max(least_top(seconds), 8e10 * jobs * seconds / 27.0)
+    top = max(LEAST_TOP[seconds >= SHORT], 8e10 * jobs * seconds / 27.0)
     largest = max(run.width for run in grid(top, seconds, vocab_size))
     return [width for width in WIDTHS if width <= max(largest, WIDTHS[5])]
 
@@ -131,26 +135,24 @@ def number_of_budgets(seconds: float) -> int:
     return 3 if seconds < SHORT else 4 + (seconds >= 1800) + (seconds >= 18000)
 
 
-def least_top(seconds: float) -> float:
-    """The smallest largest budget: below, the runs of the lowest one have too few steps."""
-    return LEAST_COMPUTE[seconds >= SHORT] * RATIO ** (number_of_budgets(seconds) - 1)
+def budgets(top: float, count: int) -> list[float]:
+    """FLOPs of the fitted budgets, the same factor apart; ``top`` is the highest."""
+    span = min(max(top / LAWFUL, SPANS[0]), SPANS[1])
+    return [top / span ** (k / (count - 1)) for k in reversed(range(count))]
 
 
 def grid(top: float, seconds: float, vocab_size: int) -> list[PlannedRun]:
     """All runs of a plan whose largest fitted budget is ``top`` FLOPs."""
     size = {width: counts(width, vocab_size)["N"] for width in WIDTHS}
     short = seconds < SHORT
-    sizes = 4 if short else 6
-    budgets = [top / RATIO**k for k in reversed(range(number_of_budgets(seconds)))]
-    if not short:
-        del size[WIDTHS[0]]  # so narrow that its losses scatter more than the law
-    valleys = [nearest(size, c, sizes) for c in budgets]
+    fitted = budgets(top, number_of_budgets(seconds))
+    valleys = [nearest(size, c, 4 if short else 5) for c in fitted]
     runs = [planned("fit", w, c, vocab_size)
-            for c, widths in zip(budgets, valleys, strict=True) for w in widths]  # fmt: skip
-    for width, c in ((valleys[0][0], budgets[0]), (valleys[-2][-1], budgets[-2])):
+            for c, widths in zip(fitted, valleys, strict=True) for w in widths]  # fmt: skip
+    for width, c in ((valleys[0][0], fitted[0]), (valleys[-2][-1], fitted[-2])):
         rates = RATES[1:3] if short else RATES
         runs += [planned("lr-check", width, c, vocab_size, rate=r) for r in rates]
-    for c, widths in ((budgets[0], valleys[0]), (budgets[-2], valleys[-2])):
+    for c, widths in ((fitted[0], valleys[0]), (fitted[-2], valleys[-2])):
         middle = widths[(len(widths) - 1) // 2]
         runs += [planned("seed", middle, c, vocab_size, seed=s) for s in (2, 3)]
     for times, count in HOLDOUTS:
@@ -161,7 +163,7 @@ def grid(top: float, seconds: float, vocab_size: int) -> list[PlannedRun]:
 
 def nearest(size: dict[int, float], compute: float, count: int) -> list[int]:
     """The ``count`` neighbouring widths in whose middle the expected best size lies."""
-    expected = math.log(4000.0) + 0.5 * math.log(compute / 1e10)
+    expected = math.log(4500.0) + 0.5 * math.log(compute / 1e10)
     logs, widths = np.log(list(size.values())), list(size)
     starts = range(len(widths) - count + 1)
     first = min(starts, key=lambda i: abs(logs[[i, i + count - 1]].mean() - expected))

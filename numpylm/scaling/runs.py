@@ -27,6 +27,7 @@ from numpylm.parameters import Array
 from numpylm.scaling.annealing import annealing_areas
 from numpylm.scaling.laws import Law
 
+MEASURED = Path(__file__).parent / "measured"  # plan.json and runs.csv of a sweep of our own
 NAMES = ("N", "D", "C", "U", "S1", "S2", "loss", "step", "learning_rate", "run")
 TEXT = {"run"}
 ROLES = ("fit", "holdout")
