@@ -38,8 +38,11 @@ FOUND = """() => {
       .map((e) => `formula ${e.querySelector("math")?.textContent ?? ""}`),
     images: document.images.length,
     unseen: [...document.images].filter((i) => !i.naturalWidth).map((i) => i.src),
+    unnamed: [...document.images].filter((i) => !/\\s/.test(i.alt)).map((i) => i.src),
     diagrams: all("pre.mermaid").length,
     drawn: all("pre.mermaid svg").filter((s) => s.querySelectorAll(".node").length).length,
+    undescribed: all("pre.mermaid svg").filter((s) => !s.querySelector("desc")?.textContent.trim())
+      .map((s) => s.textContent.slice(0, 60)),
     raw: all("article p, article li, article td").filter((e) => /\\$.*[\\\\^_].*\\$/.test(
       [...e.childNodes].filter((n) => n.nodeType == 3).map((n) => n.data).join(" "))).map((e) =>
       e.textContent.slice(0, 60)),
@@ -118,7 +121,7 @@ def look(tab, path: Path) -> tuple[str, list[str]]:
         f"{found['formulas']:4} formulas {found['images']:3} figures "
         f"{found['diagrams']:2} diagrams {found['folded']:2} folded"
     )
-    for what in ("errors", "unseen", "raw", "wide"):
+    for what in ("errors", "unseen", "unnamed", "undescribed", "raw", "wide"):
         wrong += [f"{what}: {text}" for text in found[what]]
     for part, whole in (("typeset", "formulas"), ("drawn", "diagrams")):
         if found[part] != found[whole]:

@@ -245,8 +245,12 @@ def test_the_site_has_a_page_for_each_chapter_and_links_its_sources(
     pytest.importorskip("sphinx", reason="the HTML book needs Sphinx: pip install -e .[book]")
     pytest.importorskip("myst_nb", reason="the HTML book needs myst-nb: pip install -e .[book]")
     monkeypatch.setattr(site, "_script", lambda name: site.STATIC / "book.js")  # in place of npm's
-    diagram = "```mermaid\nflowchart LR\n  A --> B\n```\n\n$$\na < b\n$$\n\n## Glossary"
-    text = one_chapter.read_text(encoding="utf-8").replace("## Glossary", diagram)
+    parts = (
+        "```mermaid\nflowchart LR\n  A --> B\n```\n\n$$\na < b\n$$\n\n"
+        "```{code-cell}\n:alt: A dot at 3 and <nothing> else.\n\n"
+        "import matplotlib.pyplot as plt\n\nplt.plot([n], [n], 'o')\nplt.show()\n```\n\n## Glossary"
+    )
+    text = one_chapter.read_text(encoding="utf-8").replace("## Glossary", parts)
     one_chapter.write_text(text.replace("[the next](05-1-next.md)", "below"), encoding="utf-8")
     (one_chapter.parent / "README.md").write_text("# The book\n\n[4.1](04-1-small.md)\n")
     (one_chapter.parent / "results.md").write_text("# Results\n\nSee [4.1](04-1-small.md).\n")
@@ -260,6 +264,7 @@ def test_the_site_has_a_page_for_each_chapter_and_links_its_sources(
     for part in (
         '<a href="notebooks/04-1-small.ipynb" download>', '<a href="chapters/04-1-small.md" ',
         '<pre class="mermaid">flowchart LR\n  A --&gt; B</pre>', "a &lt; b", "<details>",
+        'alt="A dot at 3 and &lt;nothing&gt; else."',
     ):  # fmt: skip
         assert part in page
     assert (folder / "notebooks" / "04-1-small.ipynb").read_bytes() == notebooks.notebook_file(

@@ -32,6 +32,12 @@ def modules():
     return sorted(p for p in folder.rglob("*.py") if p.name != "__init__.py")
 
 
+def named(name, modules):
+    """Whether a row of the map names the module, or the whole of its folder: `tasks/`."""
+    folders = re.findall(r"`(\w+/)`", modules)
+    return f"`{name}`" in modules or any(name.startswith(folder) for folder in folders)
+
+
 def docstring(path):
     return ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
 
@@ -47,7 +53,7 @@ def test_what_the_map_names_exists():
             assert (ROOT / path).exists(), path
     assert re.findall(r"`(numpylm/[\w/]+\.py|tests/[\w/]+\.py)`", README)
     for row in ROWS:
-        for path in re.findall(r"`([\w/]+\.py)`", row[2]):
+        for path in re.findall(r"`([\w/]+(?:\.py|/))`", row[2]):
             assert (ROOT / "numpylm" / path).exists(), path
     for path in re.findall(r"`((?:numpylm|tests|chapters|notebooks)/[\w/.-]+)`", README):
         assert (ROOT / path).exists(), path
@@ -58,7 +64,7 @@ def test_every_module_opens_with_the_section_that_the_map_gives_it(path):
     name = path.relative_to(ROOT / "numpylm").as_posix()
     if name in TOOLS:
         return
-    in_map = {row[0] for row in ROWS if f"`{name}`" in row[2]}
+    in_map = {row[0] for row in ROWS if named(name, row[2])}
     first_line = docstring(path).split("\n")[0]
     stated = set(re.findall(r"§(\d\.\d|A)", first_line))
     assert in_map == stated, f"{name}: map {in_map}, docstring {first_line!r}"

@@ -69,6 +69,20 @@ def test_cells_are_short(committed) -> None:
     assert not long, f"more than {LINES} lines: {long}"
 
 
+def test_every_picture_says_in_words_what_is_seen(chapter: Path, committed) -> None:
+    """For those who cannot see it: option ``alt`` of a cell, ``accDescr`` of a diagram."""
+    for cell in code_cells(committed):
+        if any("image/png" in output.get("data", {}) for output in cell.outputs):
+            words = cell.metadata.get("alt", "").split()
+            assert len(words) >= 8, f"say in the cell's option alt what is seen: {cell.source[:80]}"
+        else:
+            assert "alt" not in cell.metadata, f"no picture here: {cell.source[:80]}"
+    text = chapter.read_text(encoding="utf-8")
+    for diagram in re.findall(r"```mermaid\n(.*?)```", text, re.DOTALL):
+        assert re.search(r"^ *accDescr: .{30}", diagram, re.MULTILINE), f"accDescr: {diagram[:80]}"
+    assert all(words.strip() for words in re.findall(r"!\[([^]]*)\]\(", text))
+
+
 def test_every_exercise_has_a_check_and_a_folded_solution(chapter: Path) -> None:
     assert len(book.solutions(book.read_chapter(chapter))) >= 3
 

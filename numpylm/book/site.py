@@ -123,8 +123,7 @@ def _write_pages(folder: Path) -> None:
             executed = notebook_file(path)
             notebook = nbformat.read(executed, 4) if executed.exists() else read_chapter(path)
             for cell in notebook.cells:
-                if cell.cell_type == "markdown":
-                    cell.source = page_text(cell.source)
+                _prepare(cell)
             notebook.cells[0].source = _with_sources(notebook.cells[0].source, path.stem)
             nbformat.write(notebook, folder / executed.name)
             names.append(path.stem)
@@ -136,6 +135,17 @@ def _write_pages(folder: Path) -> None:
     (folder / "index.md").write_text(opening + contents, "utf-8")
     if (CHAPTERS / "images").exists():
         shutil.copytree(CHAPTERS / "images", folder / "images")
+
+
+def _prepare(cell: Any) -> None:
+    """Links that hold in the site; and the words for a cell's figure where myst-nb looks for them.
+
+    In a chapter they are the cell's option ``alt``, which nbconvert reads, too.
+    """
+    if cell.cell_type == "markdown":
+        cell.source = page_text(cell.source)
+    elif "alt" in cell.metadata:
+        cell.metadata["mystnb"] = {"image": {"alt": cell.metadata["alt"]}}
 
 
 def page_text(text: str) -> str:

@@ -20,7 +20,7 @@ def test_the_noise_is_that_of_the_logarithm(rng):
 @pytest.mark.slow
 @pytest.mark.parametrize(("form", "true"), [("kaplan", KAPLAN), ("chinchilla", CHINCHILLA)])
 def test_intervals_cover_the_truth(form, true):
-    """Nominally 95 %. Forty simulations take half a minute; the README has the figures of 90."""
+    """Nominally 95 %. Forty simulations take half a minute; the ledger has those of 90."""
     x, compute = grid()
     found = coverage(form, true, x, compute, simulations=40, samples=200, seed=10)
     assert found.pop("failed") == 0.0
