@@ -76,9 +76,8 @@ def report(case: str, figures: dict, as_json: bool) -> None:
     ours, peak = figures["ours"], figures["peak_gflops"]
     print(f"{case}: matrix products reach {peak:.0f} GFLOP/s here")
     for name in [ours, *(n for n, r in figures.items() if isinstance(r, dict))]:
-        rate = figures[f"{name}_gflops"]
-        line = f"   {name:<10} {figures[f'{name}_ms']:8.1f} ms, {rate:4.0f} GFLOP/s, {rate / peak:4.0%}"
-        line += " of that"
+        ms, rate = figures[f"{name}_ms"], figures[f"{name}_gflops"]
+        line = f"   {name:<10} {ms:8.1f} ms, {rate:4.0f} GFLOP/s, {rate / peak:4.0%} of that"
         if name != ours:
             line += f"; its time / that of {ours}: {written(figures[name])}"
         print(line, flush=True)
