@@ -3,7 +3,7 @@
 python -m tests.benchmarks.growth                       a table of exponents
 python -m tests.benchmarks.growth --markdown
 python -m tests.benchmarks.growth --plot growth.png     the points, too
-python -m tests.benchmarks.growth --json                the points, a line for each size
+python -m tests.benchmarks.growth --json                the points, a line a size: chapter 5.3's
 
 One size grows at a time: the parameters N (through the width D), the length T, the vocabulary V,
 the batch B, the threads. The others stay as ``BASE`` says, or as beside the values in ``SWEEPS``.
@@ -116,6 +116,15 @@ def exponents(xs: list[int], ratios: list[dict[str, float]]) -> list[dict[str, f
     ]
 
 
+def stored(found: dict[str, Any]) -> dict[str, Any]:
+    """The points in four digits, and the last exponent of the time with its quartiles."""
+    last = found["time"][-1]
+    lists = {name: found[name] for name in ("ms", "products_ms", "mib")}
+    lists["exponent"] = [last[name] for name in ("ratio", "low", "high")]
+    rounded = {name: [float(f"{y:.4g}") for y in ys] for name, ys in lists.items()}
+    return {"size": found["size"], "x": found["x"]} | rounded
+
+
 COLUMNS = (
     "grows", "from", "to", "ms", "exponent, first", "last (quartiles)", "theory", "FLOPs, last",
     "MiB", "exponent, first", "last", "theory",
@@ -199,7 +208,7 @@ def main() -> int:
     for size in arguments.sizes:
         points.append(measure(size, arguments.turns, arguments.calls))
         if arguments.json:
-            print(json.dumps(points[-1]), flush=True)
+            print(json.dumps(stored(points[-1])), flush=True)
     if not arguments.json:
         print(table([row(found) for found in points], arguments.markdown))
     if arguments.plot:
