@@ -13,11 +13,12 @@ from __future__ import annotations
 
 import argparse
 import json
-import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+
+from tests.benchmarks.turns import in_new_process
 
 CASES = {
     "tiny": ["--steps", "800"],
@@ -48,12 +49,8 @@ def run(settings: list[str]) -> None:
 def measure(preset: str) -> dict[str, float]:
     """Predicted and real figures of a case, and their ratios."""
     settings = ["--preset", preset, *CASES[preset]]
-    dry = [sys.executable, "-m", "numpylm", "train", *settings, "--dry-run", "--json"]
-    real = [sys.executable, "-m", "tests.benchmarks.cost", "--run", *settings]
-    predicted, made = (
-        json.loads(subprocess.run(c, check=True, capture_output=True, text=True).stdout)
-        for c in (dry, real)
-    )
+    predicted = in_new_process("numpylm", "train", *settings, "--dry-run", "--json")
+    made = in_new_process("tests.benchmarks.cost", "--run", *settings)
     foretold = (60 * predicted["minutes"], 60 * predicted["processor_minutes"],
                 predicted["memory_mib"])  # fmt: skip
     figures = {}

@@ -11,14 +11,13 @@ left out.
 from __future__ import annotations
 
 import argparse
-import importlib.util
 import json
 import statistics
 import subprocess
 import sys
 from functools import partial
 
-from tests.benchmarks.turns import alternate, ratio, written
+from tests.benchmarks.turns import alternate, has_pytorch, ratio, written
 
 STATEMENTS = {
     "numpy": "import numpy",
@@ -34,7 +33,7 @@ def process(statement: str) -> None:
 
 def compare(turns: int) -> dict:
     """Medians in milliseconds, and each one's time / NumPy's."""
-    names = [n for n in STATEMENTS if n != "torch" or importlib.util.find_spec("torch")]
+    names = [n for n in STATEMENTS if n != "torch" or has_pytorch()]
     times = alternate({n: partial(process, STATEMENTS[n]) for n in names}, turns)
     figures: dict = {f"{n}_ms": 1e3 * statistics.median(t) for n, t in times.items()}
     return figures | {n: ratio(times, n, "numpy") for n in names if n != "numpy"}

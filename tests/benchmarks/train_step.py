@@ -8,16 +8,14 @@ python -m tests.benchmarks.train_step --json
 
 Both sides: the same model and batch, float32, forward, backward, clipping, update, two threads. The
 sides take turns, a few steps each, so that a slow moment of the machine meets both; the ratio of
-each turn shows the spread. GFLOP/s are the useful matrix products of a step per second; the peak is
-that of large matrix products on the same threads. Without PyTorch numpylm is timed alone.
+each turn shows the spread. GFLOP/s are the useful matrix products of a step per second; their share
+is that of the rate of large matrix products on the same threads. Without PyTorch numpylm is timed
+alone.
 """
 
 from __future__ import annotations
 
 import argparse
-import importlib.util
-import json
-import statistics
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -26,9 +24,7 @@ from numpylm.benchmark import TrainingStep, gemm_peak
 from numpylm.scaling.counting import training_flops
 from numpylm.training.parallel import one_blas_thread
 from tests.benchmarks.cases import CASES, torch_step
-from tests.benchmarks.turns import alternate, ratio, written
-
-RIVALS = ("pytorch", "compiled", "one_thread")
+from tests.benchmarks.turns import alternate, has_pytorch, report, summary
 
 
 def compare(case: str, turns: int, steps: int, rivals: list[str]) -> dict:
@@ -46,9 +42,7 @@ def compare(case: str, turns: int, steps: int, rivals: list[str]) -> dict:
         times = alternate(sides, turns, steps)
         peak = gemm_peak(step.parallel)
     flops = training_flops(step.model, config.batch_size, config.context)
-    figures: dict = {f"{n}_ms": 1e3 * statistics.median(t) for n, t in times.items()}
-    figures |= {"gflops": flops / 1e6 / figures["numpylm_ms"], "peak_gflops": peak}
-    return figures | {n: ratio(times, n, "numpylm") for n in times if n != "numpylm"}
+    return summary(times, "numpylm", flops, peak)
 
 
 def main() -> int:
@@ -60,28 +54,14 @@ def main() -> int:
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    rivals = ["pytorch"] if importlib.util.find_spec("torch") else []
+    rivals = ["pytorch"] if has_pytorch() else []
     if rivals and arguments.compile:
         rivals.append("compiled")
     if arguments.one_thread:
         rivals.append("one_thread")
     for case in arguments.cases:
         figures = compare(case, arguments.turns, arguments.steps, rivals)
-        if arguments.json:
-            print(json.dumps({"case": case} | figures))
-            continue
-        share = figures["gflops"] / figures["peak_gflops"]
-        print(
-            f"{case}  numpylm {figures['numpylm_ms']:7.1f} ms a step, "
-            f"{figures['gflops']:.0f} GFLOP/s, {share:.0%} of the peak",
-            flush=True,
-        )
-        for name in rivals:
-            print(
-                f"   {name:<10} {figures[f'{name}_ms']:7.1f} ms; its time / numpylm's: "
-                f"{written(figures[name])}",
-                flush=True,
-            )
+        report(case, figures, arguments.json)
     return 0
 
 

@@ -9,7 +9,8 @@ clipping and schedule. Each side trains for ``--steps`` updates (default: as oft
 evaluates), then the other one. After each such slice the loss of both on the whole validation text
 is printed, with the seconds that the updates took. At the historic learning rate of WikiText-2 the
 first updates are chaotic: single precision's rounding errors grow to differences of many per cent,
-which ``--double`` precision shows to be rounding and nothing else.
+which ``--double`` precision shows to be rounding and nothing else. Without PyTorch numpylm trains
+alone.
 """
 
 from __future__ import annotations
@@ -22,7 +23,6 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import torch
 
 from numpylm.parameters import view
 from numpylm.training.causal import CausalLM
@@ -31,7 +31,7 @@ from numpylm.training.optimizer import Optimizer, clip_factor, decay_of_matrices
 from numpylm.training.parallel import keep_freed_pages, one_blas_thread
 from numpylm.training.presets import preset
 from numpylm.training.schedule import learning_rate
-from tests.torch_reference import torch_adamw, torch_loss, torch_parameters
+from tests.benchmarks.turns import has_pytorch
 
 Train = Callable[[range, list[float]], None]  # steps, and the losses on the validation text so far
 
@@ -55,24 +55,27 @@ def main() -> None:
         theta = theta.astype(np.float64)
         p = view(p, theta)
     keep_freed_pages()
-    torch.set_num_threads(config.threads)
-    sides = {"PyTorch": in_torch(objective, p), "numpylm": here(objective, theta, p)}
+    sides = {"PyTorch": in_torch(objective, p)} if has_pytorch() else {}
+    sides["numpylm"] = here(objective, theta, p)
     losses: dict[str, list[float]] = {name: [] for name in sides}
     seconds = dict.fromkeys(sides, 0.0)
     print(f"{steps} updates between evaluations; loss on the whole validation text, nats\n")
-    print("steps      numpylm    PyTorch   perplexities' ratio   seconds, numpylm and PyTorch")
+    print("steps   " + "".join(f"{name:>10} {'seconds':>8}" for name in sides), end="")
+    compared = (
+        "perplexity, numpylm's / PyTorch's" if has_pytorch() else "(PyTorch is not installed)"
+    )
+    print(f"   {compared}")
     for k in range(arguments.evaluations or config.steps // steps):
         for name, (train, measure) in sides.items():
             start = time.perf_counter()
             train(range(k * steps, (k + 1) * steps), losses[name])
             seconds[name] += time.perf_counter() - start
             losses[name].append(measure())
-        ours, theirs = losses["numpylm"][-1], losses["PyTorch"][-1]
-        print(
-            f"{(k + 1) * steps:>6} {ours:>11.4f} {theirs:>10.4f} {math.exp(ours - theirs):>13.4f}"
-            f"   {seconds['numpylm']:>15.0f} {seconds['PyTorch']:>8.0f}",
-            flush=True,
-        )
+        line = f"{(k + 1) * steps:<8}"
+        line += "".join(f"{losses[name][-1]:>10.4f} {seconds[name]:>8.0f}" for name in sides)
+        if "PyTorch" in sides:
+            line += f"{math.exp(losses['numpylm'][-1] - losses['PyTorch'][-1]):>10.4f}"
+        print(line, flush=True)
 
 
 def here(objective: CausalLM, theta: np.ndarray, p: Any) -> tuple[Train, Callable[[], float]]:
@@ -100,7 +103,12 @@ def here(objective: CausalLM, theta: np.ndarray, p: Any) -> tuple[Train, Callabl
 
 def in_torch(objective: CausalLM, p: Any) -> tuple[Train, Callable[[], float]]:
     """(train, measure) in PyTorch, from the same parameters."""
+    import torch
+
+    from tests.torch_reference import torch_adamw, torch_loss, torch_parameters
+
     config: TrainConfig = objective.settings
+    torch.set_num_threads(config.threads)
     t = torch_parameters(p)
     optimizer: torch.optim.Optimizer = (
         torch.optim.SGD(t.values(), config.lr, config.momentum)
