@@ -24,7 +24,7 @@ from collections.abc import Callable
 import numpy as np
 
 from numpylm.generation.folding import FoldedDecoder, FoldedLayer
-from numpylm.layers.activations import ACTIVATIONS
+from numpylm.layers.activations import gelu_forward, relu_forward
 from numpylm.layers.attention import causal_mask
 from numpylm.layers.embedding import embedding_forward, unembedding_forward
 from numpylm.layers.layer_norm import LayerNorm, layer_norm_forward
@@ -109,7 +109,7 @@ def _layer(
     config: StackConfig,
 ) -> Array:
     """``transformer_layer_forward`` of rows x (B·T, D)."""
-    activate, _ = ACTIVATIONS[config.activation]
+    activate = gelu_forward if config.activation == "gelu" else relu_forward
     x = _residual(p.norms, 0, x, lambda h: _self_attend(p, h, past, n, config))
     if memory is not None:
         x = _residual(p.norms, 1, x, lambda h: _cross_attend(p, h, *memory, memory_mask))
