@@ -85,7 +85,7 @@ def blocked_gelu_forward(x: Array, block: int = BLOCK) -> tuple[Array, Array]:
     for start in range(0, x.size, block):
         s = slice(start, start + block)
         y_rows[s], cache = gelu_forward(rows[s])
-        slope_rows[s] = gelu_backward(1.0, cache)
+        slope_rows[s] = gelu_backward(np.ones((), x.dtype), cache)
     return y, slope
 
 
