@@ -70,13 +70,15 @@ class Problem:
         j = np.nan_to_num(derivatives.swapaxes(0, 1)) * self.free[:, None]
         matrix = (j * np.nan_to_num(w)[:, None]) @ j.swapaxes(1, 2)
         size = np.sqrt(np.einsum("rpp->rp", matrix))
+        # a constant that changes nothing has a huge inverse: no line search would find a step
+        size = np.maximum(size, 1e-3 * size.max(axis=1, keepdims=True))
         size = np.where(size > 0.0, size, 1.0)
         matrix /= size[:, :, None] * size[:, None]
         inverse = np.linalg.inv(matrix + 1e-9 * np.eye(len(self.free)))
         return inverse / (size[:, :, None] * size[:, None]) * np.outer(self.free, self.free)
 
     def minimise(
-        self, theta: Array, weights: Array, tolerance: float = 1e-9, max_steps: int = 300
+        self, theta: Array, weights: Array, tolerance: float = 1e-9, max_steps: int = 1000
     ) -> Minimum:
         """From theta (R, P), with weights (R, n) of the runs."""
         weights = np.broadcast_to(weights, (len(theta), len(self.log_loss)))

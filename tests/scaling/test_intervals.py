@@ -1,5 +1,6 @@
 """§6.2 Bootstrap, profile and conditioning against what statistics says they are."""
 
+import dataclasses
 import math
 import time
 
@@ -96,6 +97,17 @@ def test_a_floor_that_is_not_seen_is_not_identified():
     found = fit(FORMS["c-offset"], 6 * x.prod(axis=1, keepdims=True), y)
     said = remarks(found, [profile(found, "E")])
     assert any(text.startswith("E is not identified") for text in said), said
+
+
+def test_resamples_converge_where_the_floor_has_vanished(rng):
+    x, compute = grid()
+    y = synthetic_losses("kaplan", KAPLAN, x, 0.01, rng)
+    found = fit(FORMS["generalised"], x, y)
+    nowhere = found.theta.copy()
+    nowhere[-1] = -32.0  # ln E: no derivative says how far to go
+    found = dataclasses.replace(found, theta=nowhere, minima=nowhere[None])
+    groups = np.arange(len(y))
+    assert bootstrap(found, groups, strata_of(compute, groups), 100).failed == 0
 
 
 def test_a_floor_that_is_seen_is_identified():

@@ -109,8 +109,9 @@ def test_the_lowest_budget_is_as_low_as_the_law_holds_where_there_is_time():
     for top in (3e11, 1e12, 3e12):
         assert budgets(top, 4)[0] == pytest.approx(3e10)
         assert budgets(top, 4)[-1] == top
-    found = budgets(1e13, 5)
-    assert found[0] == pytest.approx(1e11)  # two decades at most
+    assert budgets(3e12, 5)[0] == pytest.approx(1e11)  # half an hour: above pairs of letters
+    found = budgets(2e13, 5)
+    assert found[0] == pytest.approx(2e11)  # two decades at most
     assert np.ptp(np.diff(np.log(found))) < 1e-12
 
 
