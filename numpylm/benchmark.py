@@ -20,6 +20,7 @@ from numpylm.scaling.counting import parameter_counts, training_flops
 from numpylm.training.config import TrainConfig
 from numpylm.training.optimizer import Optimizer, clip_factor, decay_of_matrices, global_norm
 from numpylm.training.parallel import DataParallel, keep_freed_pages, one_blas_thread
+from numpylm.training.processes import shared
 
 
 class TrainingStep:
@@ -27,7 +28,7 @@ class TrainingStep:
 
     def __init__(self, config: TrainConfig, vocab_size: int) -> None:
         self.config, self.model = config, config.model_config(vocab_size)
-        self.theta, self.p = gpt_init(config.seed, self.model)
+        self.theta, self.p = shared(*gpt_init(config.seed, self.model))
         self.batch = random_batch(config, vocab_size)
         self.optimizer = Optimizer(
             config.optimizer, self.theta, decay_of_matrices(self.p, config.weight_decay),

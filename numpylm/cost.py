@@ -109,8 +109,9 @@ def _memory(objective: Objective, steps: list[Shape], parameters: int) -> tuple[
     """MiB by part, with what the process holds already; and whether that much is free."""
     evaluations = [shape_of(batch) for batch in objective.held_out("valid")]
     settings = objective.settings
+    moments = int(settings.momentum > 0) if settings.optimizer == "sgd" else 2
     parts = run_bytes(objective.model, parameters, steps, evaluations,
-                      threads=settings.threads, optimizer=settings.optimizer)  # fmt: skip
+                      threads=settings.threads, moments=moments)  # fmt: skip
     now, highest = process_bytes()
     free = free_bytes()
     fits = free is None or sum(parts.values()) < free
@@ -122,9 +123,10 @@ TIMES = ("setup_seconds", "timed_steps", "gflops", "seconds_per_step", "training
          "evaluations", "evaluation_seconds", "minutes", "processor_minutes")  # fmt: skip
 
 
-def _clocks() -> Array:
-    """Seconds of the wall, and of the processor on all threads: what other work cannot stretch."""
-    return np.array([time.perf_counter(), time.process_time()])
+def _clocks(parallel: DataParallel | None = None) -> Array:
+    """Seconds of the wall, and of all processors together: what other work cannot stretch."""
+    spent = time.process_time() if parallel is None else parallel.processor_seconds()
+    return np.array([time.perf_counter(), spent])
 
 
 def _times(objective: Objective, flops: float, seconds: float, setup: Array) -> dict[str, float]:
@@ -148,8 +150,8 @@ def _timed_steps(trainer: Trainer, parallel: DataParallel, seconds: float) -> tu
     """(FLOPs, time on both clocks, number) of steps, at least five, after a warm-up of three."""
     for _ in range(3):
         trainer.update(parallel)
-    first, accumulate, start = trainer.step, trainer.config.accumulate, _clocks()
-    while (spent := _clocks() - start)[0] < seconds or trainer.step < first + 5:
+    first, accumulate, start = trainer.step, trainer.config.accumulate, _clocks(parallel)
+    while (spent := _clocks(parallel) - start)[0] < seconds or trainer.step < first + 5:
         trainer.update(parallel)
     numbers = range(first * accumulate, trainer.step * accumulate)
     objective = trainer.objective

@@ -4,8 +4,8 @@ With P parameters, n = B T tokens in a batch, width D, d_ff = F, H heads, vocabu
 numbers of 4 bytes:
 
     parameters       P
-    gradients        P for each thread
-    optimiser        2 P (Adam's two moments; SGD: P), and P for the decay of each parameter
+    gradients        P for each shard of a batch
+    optimiser        2 P (Adam's two moments; SGD: P with momentum, else nothing)
     activations      what the forward keeps for the backward, until it is used
         vectors            8 n D a layer: layer norms, inputs of matrices, queries, keys, values
         attention weights  n H T a layer
@@ -15,13 +15,15 @@ numbers of 4 bytes:
     backward         what it holds besides: the gradients of the layer where it is
 
 An evaluation keeps activations too, of larger batches; a checkpoint is copied while it is written.
-Neither happens during a step, so the peak is the largest of the three. Not counted: statistics of
+Neither happens during a step, so the peak is the largest of the three; but what the processes of
+the other shards have taken for steps they keep. Not counted: statistics of
 layer norms, ids and masks (below 1 %), and the holes that an allocator leaves.
 """
 
 from __future__ import annotations
 
 import os
+import sys
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -122,10 +124,9 @@ def backward_bytes(config: Any, shape: Shape, threads: int = 1) -> int:
     return BYTES * (logits + max(feed_forward, attention, output))
 
 
-def model_bytes(parameters: int, *, threads: int, optimizer: str) -> dict[str, int]:
-    """What lasts for the whole run, in bytes."""
-    state = 1 if optimizer == "sgd" else 2
-    counts = {"parameters": 1, "gradients": threads, "optimiser": state + 1}
+def model_bytes(parameters: int, *, threads: int, moments: int) -> dict[str, int]:
+    """What lasts for the whole run, in bytes; moments: vectors that the optimiser keeps."""
+    counts = {"parameters": 1, "gradients": threads, "optimiser": moments}
     return {part: BYTES * parameters * count for part, count in counts.items()}
 
 
@@ -136,29 +137,34 @@ def run_bytes(
     evaluations: list[Shape],
     *,
     threads: int,
-    optimizer: str,
+    moments: int,
 ) -> dict[str, int]:
     """The peak of a run over what its process held before, in bytes by part.
 
     steps: shapes of training batches, of which the largest counts; evaluations: those of held-out
     batches, of which each thread has one at a time.
     """
-    lasting = model_bytes(parameters, threads=threads, optimizer=optimizer)
+    lasting = model_bytes(parameters, threads=threads, moments=moments)
 
     def step_bytes(shape: Shape) -> dict[str, int]:
         backward = backward_bytes(config, shape, threads)
         return activation_bytes(config, shape) | {"backward": backward}
 
+    peaks = [step_bytes(shape) for shape in set(steps)]
+    elsewhere = {}
+    if sys.platform == "linux" and threads > 1:  # there shards have processes
+        largest = max(sum(parts.values()) for parts in peaks)
+        elsewhere["steps (other processes)"] = largest * (threads - 1) // threads
+
     def evaluation_bytes(shape: Shape) -> dict[str, int]:
         kept = activation_bytes(config, shape, training=False)
         kept["logits"] *= 2  # the scores themselves, and their softmax
-        return {f"{part} (evaluation)": min(threads, len(evaluations)) * count
-                for part, count in kept.items()}  # fmt: skip
+        at_once = min(threads, len(evaluations))
+        return elsewhere | {f"{part} (evaluation)": at_once * n for part, n in kept.items()}
 
-    peaks = [step_bytes(shape) for shape in set(steps)]
     peaks += [evaluation_bytes(shape) for shape in set(evaluations)]
-    saved = lasting["parameters"] + lasting["optimiser"] - BYTES * parameters  # without the decay
-    peaks.append({"checkpoint (saving)": 2 * saved})
+    saved = lasting["parameters"] + lasting["optimiser"]
+    peaks.append(elsewhere | {"checkpoint (saving)": 2 * saved})
     return lasting | max(peaks, key=lambda parts: sum(parts.values()))
 
 

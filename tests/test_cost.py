@@ -127,12 +127,15 @@ def test_attention_weights_grow_with_the_square_of_the_length():
 def test_the_peak_is_a_step_an_evaluation_or_a_checkpoint():
     config = GPTConfig(vocab_size=V, d_model=64, n_layers=2, n_heads=4, d_ff=192, context=64)
     step, large, tiny = (Shape(b, 64, None, None, 0) for b in (32, 128, 1))
-    how = {"threads": 2, "optimizer": "adamw"}
-    lasting = model_bytes(1000, **how)
-    assert lasting == {"parameters": 4000, "gradients": 8000, "optimiser": 12000}
-    assert model_bytes(1000, threads=1, optimizer="sgd")["optimiser"] == 8000
+    how = {"threads": 1, "moments": 2}
+    lasting = model_bytes(1000, threads=2, moments=1)
+    assert lasting == {"parameters": 4000, "gradients": 8000, "optimiser": 4000}
     assert "backward" in run_bytes(config, 1000, [step], [tiny], **how)
     assert "logits (evaluation)" in run_bytes(config, 1000, [step], [large] * 2, **how)
+    both = run_bytes(config, 1000, [step], [large] * 2, threads=2, moments=2)
+    half = sum(activation_bytes(config, step).values()) // 2
+    kept = both.get("steps (other processes)", 0)
+    assert half < kept < 2 * half if sys.platform == "linux" else kept == 0
     saving = run_bytes(config, 10**8, [tiny], [tiny], **how)
     assert saving == model_bytes(10**8, **how) | {"checkpoint (saving)": 2 * 3 * 4 * 10**8}
 
@@ -226,15 +229,16 @@ RUN = """
 import json, sys
 from numpylm.cli import _parser
 from numpylm.cost import predict_cost
-from numpylm.memory import process_bytes
 from numpylm.starting import chosen_settings, started
+from tests.peak import PeakMemory
 
 arguments = _parser().parse_args(["train", *sys.argv[1:]])
 if "--dry-run" in sys.argv:
     print(predict_cost(chosen_settings(arguments), seconds=0.0)["memory_mib"])
 else:
-    started(arguments).fit(log=None)
-    print(process_bytes()[1] / 2**20)
+    with PeakMemory() as peak:
+        started(arguments).fit(log=None)
+    print(peak.mib)
 """
 
 
@@ -248,7 +252,7 @@ else:
     ids=["activations", "parameters"],
 )
 def test_peak_memory_of_a_process_is_as_predicted(options, tmp_path):
-    """To 25 %, between a process that predicts and one that trains."""
+    """To 25 %, between a process that predicts and one that trains, with all its processes."""
     command = [sys.executable, "-c", RUN, *options, "--runs", str(tmp_path)]
     made, predicted = (
         float(subprocess.run(c, check=True, capture_output=True, text=True).stdout)

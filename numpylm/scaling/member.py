@@ -97,15 +97,14 @@ def _trainer(run: PlannedRun, text: Text, own: Path) -> Trainer:
                          "it differs between machines and Python versions")  # fmt: skip
     settings = run.settings(text)
     objective = FamilyMember(settings, data)
-    theta, p = objective.init(run.seed)
     folder = Run(own, settings, objective.vocabulary, objective.summary, {}, [])
-    trainer = Trainer(folder, objective, theta, p)
+    trainer = Trainer(folder, objective, *objective.init(run.seed))
     trainer.progress["seconds"] = 0.0
     if folder.checkpoint.is_file():
         with suppress(ValueError):  # a file that is damaged is no checkpoint: from the start
-            found = load_checkpoint(folder.checkpoint, folder.fingerprint, theta.size)
+            found = load_checkpoint(folder.checkpoint, folder.fingerprint, trainer.theta.size)
             copy_into(trainer.optimizer.state, found.optimizer, folder.checkpoint)
-            copy_into(p, found.parameters, folder.checkpoint)
+            copy_into(trainer.p, found.parameters, folder.checkpoint)
             trainer.optimizer.step, trainer.progress = found.step, found.progress
     return trainer
 

@@ -57,7 +57,7 @@ class Objective:
         return init(seed)
 
     def parallel(self, theta: Array, p: Any) -> DataParallel:
-        """The model on its threads."""
+        """The model and its shards: processes, if theta is in memory from ``shared``."""
         return DataParallel(
             *self.functions, theta, p, self.settings.threads, self.count,
             training=self.training_settings(), config=self.model,

@@ -1,27 +1,31 @@
-"""§5.3 Both cores at work: data parallelism on threads.
+"""§5.3 Both cores at work: data parallelism.
 
-The batch is cut into shards, one thread each; a shard's loss is divided by the number of targets
-of the *whole* batch, so that losses and gradients of the shards just add up:
+The batch is cut into shards; a shard's loss is divided by the number of targets of the *whole*
+batch, so that losses and gradients of the shards just add up:
 
     ∇L = Σ_shards ∇L_shard            summed in a fixed order, so a run repeats bit for bit
 
-It is the picture of training on many machines, with threads for machines. NumPy releases the
-interpreter lock inside its loops and matrix products; BLAS is held at one thread a shard.
+It is the picture of training on many machines. Each shard has a process of its own
+(``processes.py``), or a thread where a process cannot be had: NumPy releases the interpreter lock
+inside its loops and matrix products, and BLAS is held at one thread a shard.
 """
 
 from __future__ import annotations
 
 import ctypes
 import sys
+import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 
 from numpylm.parameters import Array, view
+from numpylm.training.processes import Process, is_shared, shared_zeros
 
 Batch = dict[str, Array]  # the inputs of an objective by name; the first axis counts sequences
 Count = Callable[[Batch], Any]
@@ -51,9 +55,11 @@ class DataParallel:
     ) -> None:
         self.forward, self.backward, self.p, self.settings = forward, backward, p, settings
         self.count, self.training = count, training or {}
-        self.gradients = [np.zeros_like(theta) for _ in range(n_shards)]
+        self.gradients = [shared_zeros(theta.size, theta.dtype) for _ in range(n_shards)]
         self.views = [view(p, g) for g in self.gradients]
         self.pool = ThreadPoolExecutor(n_shards) if n_shards > 1 else None
+        # None: they are made with the first gradient, when all that they copy is there
+        self.processes: list[Process] | None = None if is_shared(theta) else []
 
     def run(self, f: Callable[[Any], Any], items: Iterable[Any]) -> list:
         """[f(item) for item in items], on the threads if there are several (of both).
@@ -73,30 +79,49 @@ class DataParallel:
     def gradient(self, micro_batches: list[Batch], seed: list[int]) -> tuple:
         """(loss, ∂loss/∂θ) of micro-batches, as of one large batch.
 
-        ``seed`` (with the shard's number) seeds dropout. The returned vector is reused.
+        ``seed`` (with the shard's number) seeds dropout. The returned vector is reused. Raises
+        ``ValueError`` if the process of a shard was killed.
         """
         normalizer = sum(self.count(batch) for batch in micro_batches)
-
-        def shard(index: int) -> float:
-            self.gradients[index][...] = 0.0
-            loss, rng = 0.0, np.random.default_rng([STREAM, *seed, index])
-            for batch in micro_batches:
-                rows = np.array_split(np.arange(n_sequences(batch)), len(self.gradients))[index]
-                if rows.size:
-                    part = {name: a[rows[0] : rows[-1] + 1] for name, a in batch.items()}
-                    loss_part, cache = self.forward(
-                        self.p, **part, normalizer=normalizer, rng=rng,
-                        **self.training, **self.settings,
-                    )  # fmt: skip
-                    self.backward(self.p, self.views[index], np.float32(1.0), cache)
-                    loss += float(loss_part)
-            return loss
-
-        losses = self.run(shard, range(len(self.gradients)))
+        cut = zip(*(_cut(batch, len(self.gradients)) for batch in micro_batches), strict=True)
+        losses = self._all_shards(
+            [(index, parts, normalizer, [*seed, index]) for index, parts in enumerate(cut)]
+        )
         total, *others = self.gradients
         for other in others:  # memory sets the pace here; threads would gain nothing
             total += other
         return sum(losses), total
+
+    def _all_shards(self, arguments: list[tuple]) -> list[float]:
+        """``_shard`` of each, at the same time: the first one here, the others in processes."""
+        if self.processes is None:
+            self.processes = [Process(self._shard) for _ in self.gradients[1:]]
+        if not self.processes:
+            return self.run(lambda shard: self._shard(*shard), arguments)
+        for process, shard in zip(self.processes, arguments[1:], strict=True):
+            process.start(*shard)
+        try:
+            first = self._shard(*arguments[0])
+        finally:  # an answer that is not taken would be that of the next question
+            others = [process.result() for process in self.processes]
+        return [first, *others]
+
+    def _shard(self, index: int, parts: list[Batch], normalizer: Any, seed: list[int]) -> float:
+        """The loss of a shard's part of each micro-batch; its gradient is left in its place."""
+        self.gradients[index][...] = 0.0
+        loss, rng = 0.0, np.random.default_rng([STREAM, *seed])
+        for part in parts:
+            if n_sequences(part):
+                loss_part, cache = self.forward(
+                    self.p, **part, normalizer=normalizer, rng=rng, **self.training, **self.settings
+                )
+                self.backward(self.p, self.views[index], np.float32(1.0), cache)
+                loss += float(loss_part)
+        return loss
+
+    def processor_seconds(self) -> float:
+        """What this process and the others of the shards have taken so far."""
+        return time.process_time() + sum(process.seconds for process in self.processes or [])
 
     def losses(self, batches: list[Batch], normalizer: Any) -> list[float]:
         """The loss of each batch over a common normalizer, without dropout, on the threads."""
@@ -111,9 +136,19 @@ class DataParallel:
         return self
 
     def __exit__(self, *exception: object) -> None:
-        """Ends the threads."""
+        """Ends threads and processes."""
         if self.pool:
             self.pool.shutdown(cancel_futures=True)
+        for process in self.processes or []:
+            process.close()
+        self.processes = []
+
+
+def _cut(batch: Batch, n_shards: int) -> list[Batch]:
+    """The parts of a batch, as equal as can be; a part may hold no sequence."""
+    ends = [len(part) for part in np.array_split(np.arange(n_sequences(batch)), n_shards)]
+    starts = np.cumsum([0, *ends])
+    return [{name: a[start:end] for name, a in batch.items()} for start, end in pairwise(starts)]
 
 
 def n_sequences(batch: Batch) -> int:

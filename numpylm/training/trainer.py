@@ -26,6 +26,7 @@ from numpylm.training.objectives import load_objective
 from numpylm.training.optimizer import Optimizer, clip_factor, decay_of_matrices, global_norm
 from numpylm.training.parallel import Batch, DataParallel, keep_freed_pages, one_blas_thread
 from numpylm.training.pretrained import copy_trunk, frozen, require_fitting
+from numpylm.training.processes import shared
 from numpylm.training.run import Run, new_folder, open_run, require_free
 from numpylm.training.schedule import learning_rate
 from numpylm.training.stopping import TrainingInterrupted, stop_signal
@@ -36,7 +37,8 @@ class Trainer:
 
     def __init__(self, run: Run, objective: Objective, theta: Array, p: Any) -> None:
         config = run.config
-        self.run, self.config, self.objective, self.theta, self.p = run, config, objective, theta, p
+        self.run, self.config, self.objective = run, config, objective
+        self.theta, self.p = shared(theta, p)
         decay = decay_of_matrices(self.p, config.weight_decay)
         self.frozen = frozen(self.p, config)
         if self.frozen is not None:

@@ -6,19 +6,21 @@ python -m tests.benchmarks.cost --json
 Each prediction and each run is a process of its own, the run right behind the prediction, so that
 both see the same machine; where it does other work, compare the processor time. A run is as the
 command makes it, up to its last step: data, baselines, training, evaluations and checkpoints. Peak
-memory is VmHWM of Linux.
+memory is VmHWM of Linux, and what the processes of the shards have for themselves.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 import tempfile
 import time
 from pathlib import Path
 
 from tests.benchmarks.turns import in_new_process
+from tests.peak import PeakMemory
 
 CASES = {
     "tiny": ["--steps", "800"],
@@ -32,18 +34,17 @@ CASES = {
 
 
 def run(settings: list[str]) -> None:
-    """Make the run; print its seconds and the peak of this process."""
+    """Make the run; print its seconds and its peak memory, with all its processes."""
     from numpylm.cli import _parser
-    from numpylm.memory import process_bytes
     from numpylm.starting import started
 
     with tempfile.TemporaryDirectory() as runs:
         arguments = _parser().parse_args(["train", *settings, "--runs", str(Path(runs) / "runs")])
-        wall, processor = time.perf_counter(), time.process_time()
-        trainer = started(arguments)
-        trainer.fit(log=None)
-        spent = time.perf_counter() - wall, time.process_time() - processor
-        print(json.dumps([*spent, process_bytes()[1] / 2**20]))
+        wall, processor = time.perf_counter(), sum(os.times()[:4])
+        with PeakMemory() as peak:
+            started(arguments).fit(log=None)
+        spent = time.perf_counter() - wall, sum(os.times()[:4]) - processor
+        print(json.dumps([*spent, peak.mib]))
 
 
 def measure(preset: str) -> dict[str, float]:

@@ -4,9 +4,10 @@ python -m tests.benchmarks.memory
 python -m tests.benchmarks.memory --json
 
 The cases are those of tests/benchmarks/cases.py. Each side is a process of its own that makes a
-few steps on random ids with two threads; its peak resident memory (VmHWM of Linux) is everything:
-the interpreter, the libraries, parameters, gradients, moments and activations. The sides take
-turns; a ratio is the median of all turns. Without PyTorch numpylm is measured alone.
+few steps on random ids on two cores; its peak resident memory (VmHWM of Linux, and what processes
+that it starts have for themselves) is everything: the interpreter, the libraries, parameters,
+gradients, moments and activations. The sides take turns; a ratio is the median of all turns.
+Without PyTorch numpylm is measured alone.
 """
 
 from __future__ import annotations
@@ -17,10 +18,10 @@ import statistics
 import sys
 
 from numpylm.benchmark import TrainingStep
-from numpylm.memory import process_bytes
 from numpylm.training.parallel import one_blas_thread
 from tests.benchmarks.cases import CASES, torch_step
 from tests.benchmarks.turns import has_pytorch, in_new_process, ratio, written
+from tests.peak import PeakMemory
 
 
 def train_in_numpylm(case: str, steps: int) -> None:
@@ -60,8 +61,9 @@ def main() -> int:
     parser.add_argument("--case", choices=CASES, help="the case of --side")
     arguments = parser.parse_args()
     if arguments.side:
-        SIDES[arguments.side](arguments.case, arguments.steps)
-        print(process_bytes()[1] / 2**20)
+        with PeakMemory() as peak:
+            SIDES[arguments.side](arguments.case, arguments.steps)
+        print(peak.mib)
         return 0
     for case in arguments.cases:
         figures = measure(case, arguments.steps, arguments.turns, has_pytorch())

@@ -1,0 +1,117 @@
+"""§5.3 A process for a shard: nothing to wait for but the other shards.
+
+Of the threads of a process one at a time may run Python, and between the short operations of a
+small model they wait for each other. Processes do not. Parameters and gradients lie in memory that
+all of them see (``shared_zeros``), so that only a batch goes there and a loss comes
+back. A process begins as a copy of this one (fork), with everything that its work needs at hand.
+
+Only Linux copies a process safely while libraries such as BLAS have threads; elsewhere, and where
+the parameters lie in memory of another kind, threads do the same work.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import DTypeLike
+
+from numpylm.parameters import Array, view
+
+if TYPE_CHECKING:
+    from multiprocessing.connection import Connection
+
+KILLED = "a process of the training was killed (is memory short?)"
+
+
+def shared_zeros(size: int, dtype: DTypeLike) -> Array:
+    """Zeros (size,) in memory that a copy of this process goes on to share, if it can be had."""
+    kind = np.dtype(dtype)
+    if sys.platform != "linux" or not size:
+        return np.zeros(size, kind)
+    from mmap import mmap
+
+    return np.frombuffer(mmap(-1, size * kind.itemsize), kind)
+
+
+def shared(theta: Array, p: Any) -> tuple[Array, Any]:
+    """The same parameters, in memory from ``shared_zeros``."""
+    copy = shared_zeros(theta.size, theta.dtype)
+    copy[...] = theta
+    return copy, view(p, copy)
+
+
+def is_shared(theta: Array) -> bool:
+    """Does the vector come from ``shared_zeros``, in memory of the kind that is shared?"""
+    return type(getattr(theta.base, "obj", None)).__name__ == "mmap"
+
+
+class Process:
+    """Another process that calls ``work`` again and again, until it is closed or this one ends."""
+
+    def __init__(self, work: Callable[..., Any]) -> None:
+        from multiprocessing.connection import Pipe  # it is not there in a browser
+
+        self.connection, other_end = Pipe()
+        self.seconds = 0.0  # of a processor, that it has taken so far
+        with warnings.catch_warnings():  # of Python 3.12: locks that another thread holds; we
+            warnings.simplefilter("ignore", DeprecationWarning)  # take none but the allocator's
+            self.pid = os.fork()
+        if self.pid == 0:
+            try:
+                _serve(work, other_end)
+            finally:
+                os._exit(0)
+        other_end.close()
+
+    def start(self, *arguments: Any) -> None:
+        """Begin ``work(*arguments)``, under this thread's ``numpy.errstate``."""
+        try:
+            self.connection.send((np.geterr(), arguments))
+        except OSError:
+            raise ValueError(KILLED) from None
+
+    def result(self) -> Any:
+        """What it returned, or its exception raised here. To be called once after each start."""
+        try:
+            error, value, self.seconds = self.connection.recv()
+        except (EOFError, OSError):
+            raise ValueError(KILLED) from None
+        if error is not None:
+            raise error
+        return value
+
+    def close(self) -> None:
+        """Let it end; without this it ends with this process."""
+        self.connection.close()
+        os.waitpid(self.pid, 0)
+
+
+def _serve(work: Callable[..., Any], connection: Connection) -> None:
+    """The other process: answer until nobody is there to ask."""
+    for number in (signal.SIGINT, signal.SIGTERM):  # the first process decides when to stop
+        signal.signal(number, signal.SIG_IGN)
+    own = connection.fileno()  # files, locks and connections of the first process are not ours
+    os.closerange(3, own)
+    os.closerange(own + 1, os.sysconf("SC_OPEN_MAX"))
+    while True:
+        try:
+            errors, arguments = connection.recv()
+        except (EOFError, OSError):
+            return
+        failed = value = None
+        try:
+            with np.errstate(**errors):
+                value = work(*arguments)
+        except Exception as error:
+            failed = error
+        try:
+            connection.send((failed, value, time.process_time()))
+        except OSError:
+            return
