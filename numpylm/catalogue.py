@@ -177,6 +177,7 @@ PAIRS: list[Pair] = [
     _row("layer_norm no beta", layer_norm, partial(_norm, bias=False), X),
     _row("relu", activations, None, X),
     _row("gelu", activations, None, X),
+    _row("blocked_gelu", activations, None, X, block=9),
     _row("feed_forward relu", feed_forward, FEED, X, activation="relu"),
     _row("feed_forward gelu", feed_forward, FEED, X, activation="gelu"),
     _residual_row("pre"),

@@ -93,7 +93,7 @@ def _add_stack(
     vectors = 8 * n * d + (0 if memory is None else 4 * n * d + 2 * batch * memory * d)
     kept["vectors"] += layers * vectors + (n * d if config.norm == "pre" else 0)
     kept["attention weights"] += layers * weights
-    kept["feed-forward"] += layers * n * config.d_ff * (3 if config.activation == "gelu" else 1)
+    kept["feed-forward"] += layers * n * config.d_ff * (2 if config.activation == "gelu" else 1)
     residuals = 2 if memory is None else 3
     kept["dropout masks"] += layers * (2 * weights + residuals * n * d) + n * d
 

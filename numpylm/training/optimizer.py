@@ -24,9 +24,8 @@ import numpy as np
 
 from numpylm.parameters import Array, leaves
 
-# Numbers of each vector that a thread works on at a time: few enough that all vectors of a chunk
-# stay near the processor, enough that the threads seldom wait for the interpreter.
-CHUNK = 1 << 16
+CHUNK = 1 << 16  # numbers that are worked on at a time: their vectors stay near the processor
+GROUP = 16  # chunks that a thread takes at a time: for fewer, starting it takes longer than they do
 
 
 def sgd_update(
@@ -140,7 +139,8 @@ class Optimizer:
             self.state.setdefault(name, np.zeros_like(self.theta))
         if self.name != "adamw":
             decay = None
-        self._chunks = [(s, shared_decay(decay, s)) for s in chunks(self.theta.size)]
+        parts = [(s, shared_decay(decay, s)) for s in chunks(self.theta.size)]
+        self._groups = [parts[i : i + GROUP] for i in range(0, len(parts), GROUP)]
 
     def update(
         self,
@@ -149,19 +149,19 @@ class Optimizer:
         scale: float = 1.0,
         run: Callable[[Callable, list], Any] = lambda f, xs: list(map(f, xs)),
     ) -> None:
-        """One step with the gradient scale · grad. ``run(f, chunks)`` may use several threads."""
+        """One step with the gradient scale · grad. ``run(f, groups)`` may use several threads."""
         self.step += 1
 
-        def update_chunk(chunk: tuple[slice, float | Array | None]) -> None:
-            s, decay = chunk
-            theta, g = self.theta[s], grad[s]
-            if self.name == "sgd":
-                u = self.state["u"][s] if self.momentum else None
-                sgd_update(theta, g, u, lr=lr, momentum=self.momentum, scale=scale)
-                return
-            if decay is not None:
-                decay_weights(theta, decay, lr=lr)
-            m, v = self.state["m"][s], self.state["v"][s]
-            adam_update(theta, g, m, v, step=self.step, lr=lr, betas=self.betas, scale=scale)
+        def update_group(group: list[tuple[slice, float | Array | None]]) -> None:
+            for s, decay in group:
+                theta, g = self.theta[s], grad[s]
+                if self.name == "sgd":
+                    u = self.state["u"][s] if self.momentum else None
+                    sgd_update(theta, g, u, lr=lr, momentum=self.momentum, scale=scale)
+                    continue
+                if decay is not None:
+                    decay_weights(theta, decay, lr=lr)
+                m, v = self.state["m"][s], self.state["v"][s]
+                adam_update(theta, g, m, v, step=self.step, lr=lr, betas=self.betas, scale=scale)
 
-        run(update_chunk, self._chunks)
+        run(update_group, self._groups)

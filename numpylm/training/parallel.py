@@ -56,12 +56,12 @@ class DataParallel:
         self.pool = ThreadPoolExecutor(n_shards) if n_shards > 1 else None
 
     def run(self, f: Callable[[Any], Any], items: Iterable[Any]) -> list:
-        """[f(item) for item in items], on the threads if there are several.
+        """[f(item) for item in items], on the threads if there are several (of both).
 
         Each call sees the caller's context, to which NumPy's ``errstate`` belongs.
         """
         items = list(items)
-        if self.pool is None:
+        if self.pool is None or len(items) == 1:
             return [f(item) for item in items]
         try:
             futures = [self.pool.submit(copy_context().run, f, item) for item in items]

@@ -25,7 +25,7 @@ PRESETS = {
     "wikitext2-better": TrainConfig(
         corpus="wikitext2", tokenizer="word", batch_size=8, context=128,
         n_layers=3, n_heads=8, d_model=256, d_ff=1024, dropout=0.2, positions="alibi",
-        lr=1e-3, min_lr=1e-5, warmup=400, steps=6 * 2039, eval_every=2039,
+        lr=1e-3, min_lr=1e-5, warmup=400, steps=4 * 2039, eval_every=2039,
     ),
     # Learned positions need many more steps until the neighbours of a masked word are looked at.
     "bert-tiny": TrainConfig(

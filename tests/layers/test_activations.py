@@ -3,7 +3,14 @@ import math
 import numpy as np
 import pytest
 
-from numpylm.layers.activations import gelu_forward, relu_backward, relu_forward
+from numpylm.layers.activations import (
+    blocked_gelu_backward,
+    blocked_gelu_forward,
+    gelu_backward,
+    gelu_forward,
+    relu_backward,
+    relu_forward,
+)
 
 X = np.linspace(-6, 6, 1201)
 
@@ -27,6 +34,16 @@ def test_gelu_is_close_to_x_times_the_normal_distribution_function():
     assert 1e-4 < np.abs(gelu_forward(X)[0] - exact).max() < 5e-4
 
 
-@pytest.mark.parametrize("activation", [relu_forward, gelu_forward])
+@pytest.mark.parametrize("block", [1, 7, 1201, 5000])
+def test_gelu_in_blocks_is_gelu(block):
+    y, cache = gelu_forward(X)
+    blocked, slope = blocked_gelu_forward(X, block)
+    np.testing.assert_array_equal(blocked, y)
+    np.testing.assert_allclose(
+        blocked_gelu_backward(X, slope), gelu_backward(X, cache), rtol=1e-14, atol=1e-300
+    )
+
+
+@pytest.mark.parametrize("activation", [relu_forward, gelu_forward, blocked_gelu_forward])
 def test_far_from_zero_both_are_0_or_x(activation):
     np.testing.assert_array_equal(activation(np.array([-1e4, 1e4], np.float32))[0], [0.0, 1e4])
