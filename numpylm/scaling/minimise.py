@@ -88,8 +88,7 @@ def wolfe_step(
         for part, values in zip(new, found, strict=True):
             part[open_[smaller]] = values[smaller]
         best[open_[smaller]] = t[open_[smaller]]
-        with np.errstate(over="ignore", invalid="ignore"):  # a step that is much too long
-            slope = (found[1] * direction[open_]).sum(axis=1)
+        slope = (found[1] * direction[open_]).sum(axis=1)
         short = smaller & (slope < CURVATURE * descent[open_])
         low[open_[short]] = t[open_[short]]
         high[open_[~smaller]] = t[open_[~smaller]]
