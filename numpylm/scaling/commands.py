@@ -70,11 +70,14 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 def _report(arguments: argparse.Namespace) -> int:
     from numpylm.scaling.report import write_report
+    from numpylm.scaling.sweep import open_plan
 
     folder = Path(arguments.folder)
     if not (folder / "runs.csv").is_file():
         raise ValueError(f"{folder} has no runs.csv; a report is made of a folder with one")
     arguments.runs = str(folder / "runs.csv")
+    plan = open_plan(folder, {}) if (folder / "plan.json").is_file() else None
+    arguments.form = arguments.form or (plan.form if plan else "kaplan")
     page = write_report(folder, _studied(arguments))
     print(json.dumps({"report": str(page)}) if arguments.json else f"report: {page}")
     return 0

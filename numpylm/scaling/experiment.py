@@ -9,7 +9,7 @@ from typing import Any
 
 from numpylm.files import locked
 from numpylm.scaling.checks import rate_checks, seed_spreads
-from numpylm.scaling.plan import SHORT, Plan, budget_seconds, described
+from numpylm.scaling.plan import SHORT, Plan, budget_seconds, described, headline
 from numpylm.scaling.prediction import Study, study
 from numpylm.scaling.report import write_report
 from numpylm.scaling.runs import read_runs
@@ -33,7 +33,7 @@ def sweep(arguments: argparse.Namespace) -> dict[str, Any] | None:
     if plan is None:
         _log(f"measuring step times for a plan of {seconds / 60:g} minutes")
         plan = calibrated_plan(
-            arguments.budget, wanted["form"] or "kaplan", wanted["corpus"] or "pydoc",
+            arguments.budget, wanted["form"] or headline(seconds), wanted["corpus"] or "pydoc",
             wanted["tokenizer"] or "char", arguments.jobs, arguments.dask,
         )  # fmt: skip
     done = {row["run"] for row in read_rows(folder / "runs.csv")}

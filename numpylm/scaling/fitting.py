@@ -82,11 +82,12 @@ class Problem:
     ) -> Minimum:
         """From theta (R, P), with weights (R, n) of the runs."""
         weights = np.broadcast_to(weights, (len(theta), len(self.log_loss)))
-        return minimise(
-            lambda t, rows: self(t, weights[rows]),
-            theta, self.inverse_curvature(theta, weights), tolerance=tolerance,
-            max_steps=max_steps,
-        )  # fmt: skip
+        with np.errstate(over="ignore", invalid="ignore"):  # a step far outside, and refused
+            return minimise(
+                lambda t, rows: self(t, weights[rows]),
+                theta, self.inverse_curvature(theta, weights), tolerance=tolerance,
+                max_steps=max_steps,
+            )  # fmt: skip
 
     def with_delta(self, delta: float) -> Problem:
         """The same with another threshold."""

@@ -107,7 +107,7 @@ def bootstrap(fit: Fit, groups: Array, strata: Array, samples: int, seed: int = 
     if samples < 20:
         raise ValueError(f"bootstrap {samples}: at least 20 resamples make an interval")
     weights = resampled(groups, strata, samples, np.random.default_rng(seed))
-    starts = distinct(fit.minima)
+    starts = distinct(_revived(fit))
     found = []
     for rows in np.array_split(weights, math.ceil(samples / CHUNK)):
         ends = [fit.problem.minimise(np.tile(s, (len(rows), 1)), rows, 1e-8) for s in starts]
@@ -121,6 +121,16 @@ def bootstrap(fit: Fit, groups: Array, strata: Array, samples: int, seed: int = 
         raise NotConverged(f"{failed} of {samples} bootstrap fits of {fit.law.form} have not "
                            "converged: the runs do not determine it")  # fmt: skip
     return Bootstrap(fit, theta, failed)
+
+
+def _revived(fit: Fit) -> Array:
+    """The fit's minima (S, P), an E that has vanished at 0.1 % of the lowest loss: from below no
+    resample would find one again, and all would agree that there is none."""
+    theta = fit.minima.copy()
+    if "E" in fit.law.coordinates and "E" not in fit.fixed:
+        j = fit.law.coordinates.index("E")
+        theta[:, j] = np.maximum(theta[:, j], fit.problem.log_loss.min() + math.log(1e-3))
+    return theta
 
 
 def distinct(theta: Array, tolerance: float = 1e-3) -> Array:

@@ -27,7 +27,7 @@ def add_scaling(commands: Any) -> None:
                    help="FLOPs; a law of N and D is then taken at its optimum")  # fmt: skip
     p = _action(actions, "report", "a page with every table and figure of a folder of runs")
     p.add_argument("folder", help="with runs.csv, and curves.csv if there are loss curves")
-    p.add_argument("--form", default="kaplan", choices=FORMS, help="(default: kaplan)")
+    p.add_argument("--form", choices=FORMS, help="(default: as the plan of a sweep, or kaplan)")
     _add_common(p)
     p = _action(actions, "sweep", "train a family of models, fit a law, predict larger runs")
     _add_sweep_options(p)
@@ -79,6 +79,7 @@ def _add_sweep_options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--corpus", help="text to train on, as in numpylm train (default: pydoc)")
     p.add_argument("--tokenizer", choices=("char", "byte"), help="(default: char)")
     p.add_argument("--form", choices=("kaplan", "chinchilla", "generalised"),
-                   help="of the headline, fixed before training (default: kaplan)")  # fmt: skip
+                   help="of the headline, fixed before training (default: generalised, "
+                        "below 5min kaplan)")  # fmt: skip
     p.add_argument("--bootstrap", type=int, metavar="N",
                    help="resamples for the intervals (default: 1000, below 5min 100)")  # fmt: skip

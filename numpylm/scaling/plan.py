@@ -11,10 +11,10 @@ The compute of all of it is in proportion to the largest fitted budget, which is
 the time allows; how long a run takes follows from measured step times (``member.step_seconds``).
 The form of the headline is part of the plan, so it is fixed before a held-out run is trained.
 
-The lowest budget is 3·10¹⁰ FLOPs or above wherever there is time, 10¹¹ where there is half an
-hour: smaller runs learn pairs of letters and little else, their losses fall more slowly than those
-of larger ones, and a law fitted to them predicts too much. The expected size, N_opt ≈ 4500 √(C /
-10¹⁰), only says where to look: the sizes of a valley span a factor of ten around it.
+The lowest budget is 10¹¹ FLOPs or above wherever there is time: smaller runs learn pairs of letters
+and little else, their losses fall more slowly than those of larger ones, and a law fitted to them
+predicts too much. The expected size, N_opt ≈ 4500 √(C / 10¹⁰), only says where to look: the sizes
+of a valley span a factor of ten around it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ import numpy as np
 
 from numpylm.scaling.family import CONTEXT, WIDTHS, PlannedRun, Text, counts, planned
 
-LAWFUL = 3e10, 1e11  # FLOPs of the lowest budget, of up to four and of more, but for
+LAWFUL = 1e11  # FLOPs of the lowest budget, but for
 SPANS = 10.0, 100.0  # highest / lowest: at least, at most
 RATES = (0.25, 0.5, 2.0, 4.0)
 HOLDOUTS = ((3.0, 2), (10.0, 1))  # (times the largest fitted compute, runs)
@@ -118,6 +118,12 @@ def make_plan(
     return Plan(budget, form, text, valid_tokens, rates, best)
 
 
+def headline(seconds: float) -> str:
+    """The form of a sweep that is told none. The generalised one predicted what Kaplan's did not,
+    but has six constants, and a short sweep few runs."""
+    return "kaplan" if seconds < SHORT else "generalised"
+
+
 def usable(seconds: float) -> float:
     """What is left for the runs: not the start of the processes, nor the fit and the report."""
     return SHARE * seconds - STARTING
@@ -137,7 +143,7 @@ def number_of_budgets(seconds: float) -> int:
 
 def budgets(top: float, count: int) -> list[float]:
     """FLOPs of the fitted budgets, the same factor apart; ``top`` is the highest."""
-    span = min(max(top / LAWFUL[count > 4], SPANS[0]), SPANS[1])
+    span = min(max(top / LAWFUL, SPANS[0]), SPANS[1])
     return [top / span ** (k / (count - 1)) for k in reversed(range(count))]
 
 

@@ -99,7 +99,7 @@ def test_a_floor_that_is_not_seen_is_not_identified():
     assert any(text.startswith("E is not identified") for text in said), said
 
 
-def test_resamples_converge_where_the_floor_has_vanished(rng):
+def test_resamples_find_a_floor_again_that_has_vanished(rng):
     x, compute = grid()
     y = synthetic_losses("kaplan", KAPLAN, x, 0.01, rng)
     found = fit(FORMS["generalised"], x, y)
@@ -107,7 +107,12 @@ def test_resamples_converge_where_the_floor_has_vanished(rng):
     nowhere[-1] = -32.0  # ln E: no derivative says how far to go
     found = dataclasses.replace(found, theta=nowhere, minima=nowhere[None])
     groups = np.arange(len(y))
-    assert bootstrap(found, groups, strata_of(compute, groups), 100).failed == 0
+    drawn = resampled(groups, strata_of(compute, groups), 100, rng)
+    end = found.problem.minimise(np.tile(nowhere, (100, 1)), drawn)
+    assert (end.slope < 1e-6).all(), "the other constants move all the same"
+    boot = bootstrap(found, groups, strata_of(compute, groups), 100)
+    assert boot.failed == 0
+    assert boot.intervals()["E"][1] > 0.01 * y.min()
 
 
 def test_a_floor_that_is_seen_is_identified():

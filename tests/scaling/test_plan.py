@@ -106,10 +106,9 @@ def test_a_slower_machine_plans_less_compute():
 
 def test_the_lowest_budget_is_as_low_as_the_law_holds_where_there_is_time():
     assert budgets(6e10, 4)[0] == pytest.approx(6e9)  # no time: one decade all the same
-    for top in (3e11, 1e12, 3e12):
-        assert budgets(top, 4)[0] == pytest.approx(3e10)
+    for top in (1e12, 3e12, 1e13):
+        assert budgets(top, 4)[0] == pytest.approx(1e11)
         assert budgets(top, 4)[-1] == top
-    assert budgets(3e12, 5)[0] == pytest.approx(1e11)  # half an hour: above pairs of letters
     found = budgets(2e13, 5)
     assert found[0] == pytest.approx(2e11)  # two decades at most
     assert np.ptp(np.diff(np.log(found))) < 1e-12
