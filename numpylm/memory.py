@@ -8,8 +8,8 @@ numbers of 4 bytes:
     optimiser        2 P (Adam's two moments; SGD: P with momentum, else nothing)
     activations      what the forward keeps for the backward, until it is used
         vectors            8 n D a layer: layer norms, inputs of matrices, queries, keys, values
-        attention weights  n H T a layer
-        feed-forward       3 n F a layer with GELU, n F with ReLU
+        attention weights  n H T a layer; at most, since attention in tiles keeps fewer
+        feed-forward       2 n F a layer with GELU, n F with ReLU
         dropout masks      of all that is dropped
         logits             n V, and as much again for their gradient
     backward         what it holds besides: the gradients of the layer where it is

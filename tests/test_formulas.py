@@ -29,7 +29,8 @@ FORMULAS = {
         "GELU": r"\frac12 u (1 + \tanh(\sqrt{2/\pi} (u + 0.044715 u^3)))",
         "backward of a linear map": r"dW = X^\top dY",
         "backward of a residual": r"dx = dy + J_F^\top dy",
-        "backward of layer norm": r"dx = r (d\hat x - mean(d\hat x) - \hat x \odot mean(d\hat x \odot \hat x))",
+        "backward of layer norm":
+            r"dx = r (d\hat x - mean(d\hat x) - \hat x \odot mean(d\hat x \odot \hat x))",
         "backward of the embedding": r"dE_v = \sum_{t: id_t = v} dx_t",
     },
     "3.2": {
@@ -87,7 +88,8 @@ FORMULAS = {
         "learned": r"Y_{b,t} = X_{b,t} + W_t",
         "ALiBi": r"S^{(h)}_{ts} = \frac{q_t \cdot k_s}{\sqrt d} - m_h |t - s|",
         "slopes": r"m_h = 2^{-8h/H}",
-        "addition theorem": r"\sin \omega(t + k) = \sin\omega t \cos\omega k + \cos\omega t \sin\omega k",
+        "addition theorem":
+            r"\sin \omega(t + k) = \sin\omega t \cos\omega k + \cos\omega t \sin\omega k",
         "distance only": r"PE_t \cdot PE_s = \sum_i \cos(\omega_i (t - s))",
         "backward of learned positions": r"dW_t = \sum_b dY_{b,t}",
     },

@@ -45,6 +45,7 @@ from numpylm.scaling.counting import parameter_counts, training_flops
 from numpylm.training.config import TrainConfig
 from numpylm.training.parallel import one_blas_thread
 from tests.benchmarks.turns import alternate, in_new_process, ratio
+from tests.peak import PeakMemory
 
 BASE = {"d_model": 128, "context": 64, "vocab_size": 256, "batch_size": 4, "threads": 2}
 CORES = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
@@ -74,10 +75,10 @@ def peak_mib(size: str, value: int) -> float:
     """MiB that a step takes at most, beyond what this process holds before it is made."""
     before = process_bytes()[0]
     step = training_step(size, value)
-    with one_blas_thread(), step.parallel:
+    with one_blas_thread(), PeakMemory() as peak, step.parallel:
         for _ in range(2):
             step()
-    return (process_bytes()[1] - before) / 2**20
+    return peak.mib - before / 2**20
 
 
 def measure(size: str, turns: int, calls: int) -> dict[str, Any]:
