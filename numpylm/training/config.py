@@ -108,7 +108,7 @@ class TrainConfig:
     freeze_layers: int = _setting("fine-tuning", 0, "keep the embedding and this many lower layers")
 
     seed: int = _setting("run", 1, "of initialisation, batches and dropout")
-    threads: int = _setting("run", 2, "shards of a batch, one thread each")
+    threads: int = _setting("run", 2, "shards of a batch, computed at the same time")
     eval_every: int = _setting("run", 250, "steps between evaluations, each with a checkpoint")
 
     def __post_init__(self) -> None:

@@ -143,12 +143,12 @@ class Trainer:
 
     @contextmanager
     def parallel(self) -> Iterator[DataParallel]:
-        """The model on its threads, BLAS at one thread each, freed memory kept."""
+        """The model and its shards, BLAS at one thread each, freed memory kept."""
         keep_freed_pages()
-        threads = self.objective.parallel(self.theta, self.p)
+        shards = self.objective.parallel(self.theta, self.p)
         # Overflow and NaN are looked for where a loss arrives, and reported with their step.
-        with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"), threads:
-            yield threads
+        with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"), shards:
+            yield shards
 
     def update(self, parallel: DataParallel) -> None:
         """One step of the optimiser. Nothing has changed if it raises ``ValueError``."""
