@@ -7,7 +7,7 @@ python -m tests.benchmarks.cross_entropy --json
 Shapes are those of cases a, c and d of tests/benchmarks/cases.py: hidden states (B, T, D) become
 logits (B, T, V) and a loss; back come the gradients of the hidden states and of the matrix. Ours:
 the loss in its plain form and block by block in the logits' memory; the first line is the form
-that the objective takes. The batch is cut as in training: two shards, one thread each, BLAS at one
+that the objective takes. The batch is cut as in training: two shards on two threads, BLAS at one
 thread, the two gradients of the matrix added at the end. PyTorch: ``linear`` and ``cross_entropy``
 on two threads. GFLOP/s count the three matrix products, 6 B T D V; the peak is that of large ones
 on the same threads. Without PyTorch our forms are timed alone.
