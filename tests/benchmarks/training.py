@@ -30,6 +30,7 @@ from numpylm.training.config import TrainConfig
 from numpylm.training.optimizer import Optimizer, clip_factor, decay_of_matrices, global_norm
 from numpylm.training.parallel import keep_freed_pages, one_blas_thread
 from numpylm.training.presets import preset
+from numpylm.training.processes import shared
 from numpylm.training.schedule import learning_rate
 from tests.benchmarks.turns import has_pytorch
 
@@ -54,6 +55,7 @@ def main() -> None:
     if arguments.double:
         theta = theta.astype(np.float64)
         p = view(p, theta)
+    theta, p = shared(theta, p)
     keep_freed_pages()
     sides = {"PyTorch": in_torch(objective, p)} if has_pytorch() else {}
     sides["numpylm"] = here(objective, theta, p)
