@@ -11,12 +11,14 @@ the parameters lie in memory of another kind, threads do the same work.
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import sys
 import time
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -100,6 +102,8 @@ def _serve(work: Callable[..., Any], connection: Connection) -> None:
     own = connection.fileno()  # files, locks and connections of the first process are not ours
     os.closerange(3, own)
     os.closerange(own + 1, os.sysconf("SC_OPEN_MAX"))
+    with suppress(OSError, AttributeError):  # glibc: nor is the memory that it has freed and keeps
+        ctypes.CDLL("libc.so.6").malloc_trim(0)
     while True:
         try:
             errors, arguments = connection.recv()
