@@ -103,8 +103,11 @@ class DataParallel:
         try:
             first = self._shard(*arguments[0])
         finally:  # an answer that is not taken would be that of the next question
-            others = [process.result() for process in self.processes]
-        return [first, *others]
+            answers = [process.answer() for process in self.processes]
+        for error, _ in answers:
+            if error is not None:
+                raise error
+        return [first, *(loss for _, loss in answers)]
 
     def _shard(self, index: int, parts: list[Batch], normalizer: Any, seed: list[int]) -> float:
         """The loss of a shard's part of each micro-batch; its gradient is left in its place."""

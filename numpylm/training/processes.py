@@ -79,15 +79,13 @@ class Process:
         except OSError:
             raise ValueError(KILLED) from None
 
-    def result(self) -> Any:
-        """What it returned, or its exception raised here. To be called once after each start."""
+    def answer(self) -> tuple[Exception | None, Any]:
+        """The exception that ``work`` raised, and what it returned. Once after each start."""
         try:
             error, value, self.seconds = self.connection.recv()
         except (EOFError, OSError):
-            raise ValueError(KILLED) from None
-        if error is not None:
-            raise error
-        return value
+            return ValueError(KILLED), None
+        return error, value
 
     def close(self) -> None:
         """Let it end; without this it ends with this process."""

@@ -96,10 +96,10 @@ def test_shards_have_processes_of_their_own(model, batch):
 
 def test_an_error_reaches_the_caller_and_the_next_batch_is_computed(model, batch):
     wrong = batch["ids"].copy()
-    with DataParallel(*PAIR, *model, 2, count, config=CONFIG) as parallel:
+    with DataParallel(*PAIR, *model, 3, count, config=CONFIG) as parallel:
         loss, gradient = parallel.gradient([batch], [0])
         expected = gradient.copy()
-        for row in (0, -1):  # here, and in the other process
+        for row in (0, 2, -1):  # here, and in the two other processes
             ids = wrong.copy()
             ids[row] = 11
             with pytest.raises(ValueError, match="token ids span"):
