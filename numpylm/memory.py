@@ -16,8 +16,8 @@ numbers of 4 bytes:
 
 An evaluation keeps activations too, of larger batches; a checkpoint is copied while it is written.
 Neither happens during a step, so the peak is the largest of the three; but what the processes of
-the other shards have taken for steps they keep. Not counted: statistics of
-layer norms, ids and masks (below 1 %), and the holes that an allocator leaves.
+the other shards have taken for steps they keep. Not counted: statistics of layer norms, ids and
+masks (below 1 %), and the holes that an allocator leaves.
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@
 
 Of the threads of a process one at a time may run Python, and between the short operations of a
 small model they wait for each other. Processes do not. Parameters and gradients lie in memory that
-all of them see (``shared_zeros``), so that only a batch goes there and a loss comes
-back. A process begins as a copy of this one (fork), with everything that its work needs at hand.
+all of them see (``shared_zeros``), so that only a batch goes there and a loss comes back. A process
+begins as a copy of this one (fork), with everything that its work needs at hand.
 
 Only Linux copies a process safely while libraries such as BLAS have threads; elsewhere, and where
 the parameters lie in memory of another kind, threads do the same work.
@@ -64,7 +64,10 @@ class Process:
         self.seconds = 0.0  # of a processor, that it has taken so far
         with warnings.catch_warnings():  # of Python 3.12: locks that another thread holds; we
             warnings.simplefilter("ignore", DeprecationWarning)  # take none but the allocator's
-            self.pid = os.fork()
+            try:
+                self.pid = os.fork()
+            except OSError as error:
+                raise ValueError(f"no process can be started: {error}; use --threads 1") from None
         if self.pid == 0:
             try:
                 _serve(work, other_end)

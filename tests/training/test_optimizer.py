@@ -8,6 +8,7 @@ from numpylm.models.gpt import GPTConfig, gpt_init
 from numpylm.parameters import leaves, view
 from numpylm.training.optimizer import (
     CHUNK,
+    GROUP,
     Optimizer,
     adam_update,
     chunks,
@@ -103,7 +104,7 @@ def test_scale_multiplies_the_gradient_and_leaves_it_alone(theta, grads):
 
 @pytest.mark.parametrize("name", ["sgd", "adam", "adamw"])
 def test_chunks_and_threads_change_no_bit(rng, name):
-    n = 2 * CHUNK + 5
+    n = (GROUP + 1) * CHUNK + 5  # two groups, one for each thread
     theta, grads = rng.standard_normal(n), rng.standard_normal((3, n))
     alone = np.concatenate(
         [ten_steps(Optimizer(name, theta[s].copy(), np.full(n, 0.1)[s]), grads[:, s])

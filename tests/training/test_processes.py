@@ -120,6 +120,18 @@ def test_numpy_s_errstate_goes_along(model, batch):
             parallel.gradient([batch], [0])
 
 
+def test_a_process_that_cannot_be_started_is_said(model, batch, monkeypatch):
+    def no_fork():
+        raise BlockingIOError(11, "Resource temporarily unavailable")
+
+    monkeypatch.setattr(os, "fork", no_fork)
+    with (
+        DataParallel(*PAIR, *model, 2, count, config=CONFIG) as parallel,
+        pytest.raises(ValueError, match=r"no process can be started: .*; use --threads 1"),
+    ):
+        parallel.gradient([batch], [0])
+
+
 def test_a_killed_process_is_said(model, batch):
     with DataParallel(*PAIR, *model, 2, count, config=CONFIG) as parallel:
         parallel.gradient([batch], [0])
