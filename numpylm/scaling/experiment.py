@@ -9,7 +9,7 @@ from typing import Any
 
 from numpylm.files import locked
 from numpylm.scaling.checks import rate_checks, seed_spreads
-from numpylm.scaling.plan import SHORT, Plan, budget_seconds, described, headline
+from numpylm.scaling.plan import SHORT, Plan, budget_seconds, described
 from numpylm.scaling.prediction import Study, study
 from numpylm.scaling.report import write_report
 from numpylm.scaling.runs import read_runs
@@ -27,14 +27,17 @@ def sweep(arguments: argparse.Namespace) -> dict[str, Any] | None:
     samples = default if arguments.bootstrap is None else arguments.bootstrap
     if samples < 20:
         raise ValueError(f"bootstrap {samples}: at least 20 resamples make an interval")
+    if arguments.seed is not None and arguments.seed < 0:
+        raise ValueError(f"--seed {arguments.seed} must not be negative")
     folder = Path(arguments.folder or f"results/{arguments.budget}")
-    wanted = {name: getattr(arguments, name) for name in ("form", "corpus", "tokenizer")}
+    wanted = {name: getattr(arguments, name) for name in ("form", "corpus", "tokenizer", "seed")}
     plan = open_plan(folder, {"budget": arguments.budget, **wanted})
     if plan is None:
         _log(f"measuring step times for a plan of {seconds / 60:g} minutes")
         plan = calibrated_plan(
-            arguments.budget, wanted["form"] or headline(seconds), wanted["corpus"] or "pydoc",
+            arguments.budget, wanted["form"], wanted["corpus"] or "pydoc",
             wanted["tokenizer"] or "char", arguments.jobs, arguments.dask,
+            1 if wanted["seed"] is None else wanted["seed"],
         )  # fmt: skip
     done = {row["run"] for row in read_rows(folder / "runs.csv")}
     _log(described(plan, arguments.jobs, done))

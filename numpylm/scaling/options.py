@@ -78,8 +78,10 @@ def _add_sweep_options(p: argparse.ArgumentParser) -> None:
     p.add_argument("--dry-run", action="store_true", help="print the plan and train nothing")
     p.add_argument("--corpus", help="text to train on, as in numpylm train (default: pydoc)")
     p.add_argument("--tokenizer", choices=("char", "byte"), help="(default: char)")
-    p.add_argument("--form", choices=("kaplan", "chinchilla", "generalised"),
-                   help="of the headline, fixed before training (default: generalised, "
-                        "below 5min kaplan)")  # fmt: skip
+    p.add_argument("--form", choices=("kaplan", "chinchilla", "generalised", "data-constrained"),
+                   help="of the headline, fixed before training (default: generalised; below "
+                        "5min kaplan; data-constrained for 30min and more on a text that is "
+                        "read again)")  # fmt: skip
+    p.add_argument("--seed", type=int, help="of initial weights and batches (default: 1)")
     p.add_argument("--bootstrap", type=int, metavar="N",
                    help="resamples for the intervals (default: 1000, below 5min 100)")  # fmt: skip

@@ -54,6 +54,7 @@ class Plan:
     valid_tokens: int
     rates: Rates
     runs: list[PlannedRun]  # in the order in which they are trained
+    seed: int = 1  # of the runs' initial weights and batches
 
     def seconds(self, run: PlannedRun) -> float:
         """What a run is expected to take."""
@@ -92,16 +93,23 @@ def run_seconds(run: PlannedRun, rates: Rates, valid_tokens: int) -> float:
 
 
 def make_plan(
-    budget: str, form: str, text: Text, valid_tokens: int, rates: Rates, jobs: int
+    budget: str,
+    form: str | None,
+    text: Text,
+    valid_tokens: int,
+    rates: Rates,
+    jobs: int,
+    seed: int = 1,
 ) -> Plan:
-    """The largest plan that fits. A function of its arguments alone.
+    """The largest plan that fits. A function of its arguments alone. ``form`` None: ``headline``.
 
     Raises ``ValueError`` if not even the smallest fits, with the least budget that would do.
     """
     seconds = budget_seconds(budget)
     best: list[PlannedRun] = []
     for step in range(200):  # the largest fitted compute, larger by 12 % each time
-        runs = grid(LEAST_TOP[seconds >= SHORT] * 10.0 ** (step / 20), seconds, text.vocab_size)
+        top = LEAST_TOP[seconds >= SHORT] * 10.0 ** (step / 20)
+        runs = grid(top, seconds, text.vocab_size, seed)
         if not all(run.width in rates for run in runs):
             break
         expected = {run: run_seconds(run, rates, valid_tokens) for run in runs}
@@ -115,13 +123,21 @@ def make_plan(
                              f"the least is about {least}s")  # fmt: skip
         elif took > 2 * seconds:  # a little more compute may fit again, in fewer small models
             break
-    return Plan(budget, form, text, valid_tokens, rates, best)
+    form = form or headline(best, text)
+    return Plan(budget, form, text, valid_tokens, rates, best, seed)
 
 
-def headline(seconds: float) -> str:
-    """The form of a sweep that is told none. The generalised one predicted what Kaplan's did not,
-    but has six constants, and a short sweep few runs."""
-    return "kaplan" if seconds < SHORT else "generalised"
+def headline(runs: list[PlannedRun], text: Text) -> str:
+    """The form of a sweep that is told none, by what its runs can tell apart.
+
+    The generalised form predicted what Kaplan's did not, but has six constants. Where fitted runs
+    read their text again, both promise too much, and the data-constrained law, of seven, did not.
+    """
+    fitted = [run for run in runs if run.role == "fit"]
+    again = sum(run.tokens > text.train_tokens for run in fitted)
+    if len(fitted) < 20:
+        return "kaplan"
+    return "data-constrained" if len(fitted) >= 25 and again >= 3 else "generalised"
 
 
 def usable(seconds: float) -> float:
@@ -147,23 +163,23 @@ def budgets(top: float, count: int) -> list[float]:
     return [top / span ** (k / (count - 1)) for k in reversed(range(count))]
 
 
-def grid(top: float, seconds: float, vocab_size: int) -> list[PlannedRun]:
+def grid(top: float, seconds: float, vocab_size: int, seed: int = 1) -> list[PlannedRun]:
     """All runs of a plan whose largest fitted budget is ``top`` FLOPs."""
     size = {width: counts(width, vocab_size)["N"] for width in WIDTHS}
     short = seconds < SHORT
     fitted = budgets(top, number_of_budgets(seconds))
     valleys = [nearest(size, c, 4 if short else 5) for c in fitted]
-    runs = [planned("fit", w, c, vocab_size)
+    runs = [planned("fit", w, c, vocab_size, seed=seed)
             for c, widths in zip(fitted, valleys, strict=True) for w in widths]  # fmt: skip
     for width, c in ((valleys[0][0], fitted[0]), (valleys[-2][-1], fitted[-2])):
         rates = RATES[1:3] if short else RATES
-        runs += [planned("lr-check", width, c, vocab_size, rate=r) for r in rates]
+        runs += [planned("lr-check", width, c, vocab_size, rate=r, seed=seed) for r in rates]
     for c, widths in ((fitted[0], valleys[0]), (fitted[-2], valleys[-2])):
         middle = widths[(len(widths) - 1) // 2]
-        runs += [planned("seed", middle, c, vocab_size, seed=s) for s in (2, 3)]
+        runs += [planned("seed", middle, c, vocab_size, seed=seed + i) for i in (1, 2)]
     for times, count in HOLDOUTS:
         c = times * top
-        runs += [planned("holdout", w, c, vocab_size) for w in nearest(size, c, count)]
+        runs += [planned("holdout", w, c, vocab_size, seed=seed) for w in nearest(size, c, count)]
     return runs
 
 

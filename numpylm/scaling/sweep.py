@@ -96,7 +96,13 @@ def _named(name: str, function: Callable, arguments: tuple) -> tuple[str, Any]:
 
 
 def calibrated_plan(
-    budget: str, form: str, corpus: str, tokenizer: str, jobs: int, dask: str | None
+    budget: str,
+    form: str | None,
+    corpus: str,
+    tokenizer: str,
+    jobs: int,
+    dask: str | None,
+    seed: int = 1,
 ) -> Plan:
     """A plan for this machine: step times are measured here and now, ``jobs`` widths at a time."""
     seconds = budget_seconds(budget)
@@ -107,14 +113,14 @@ def calibrated_plan(
     calls = {str(w): (step_seconds, (w, text)) for w in widths}
     rates = {int(name): rate for name, rate in finished(calls, jobs, dask, lambda _: None)}
     valid_tokens = 1 << (17 if seconds >= 300 else 15)
-    return make_plan(budget, form, text, valid_tokens, dict(sorted(rates.items())), jobs)
+    return make_plan(budget, form, text, valid_tokens, dict(sorted(rates.items())), jobs, seed)
 
 
 def open_plan(folder: Path, wanted: dict[str, Any]) -> Plan | None:
     """The plan of a folder, None if there is none yet.
 
     Raises ``ValueError`` if the folder holds other files, or a plan that differs from what is
-    ``wanted`` (budget, form, corpus, tokenizer; None: no matter).
+    ``wanted`` (budget, form, corpus, tokenizer, seed; None: no matter).
     """
     path = folder / "plan.json"
     if not path.is_file():
@@ -126,7 +132,7 @@ def open_plan(folder: Path, wanted: dict[str, Any]) -> Plan | None:
     except ValueError as error:
         raise ValueError(f"{path}: {error}") from None
     there = {"budget": plan.budget, "form": plan.form, "corpus": plan.text.corpus,
-             "tokenizer": plan.text.tokenizer}  # fmt: skip
+             "tokenizer": plan.text.tokenizer, "seed": plan.seed}  # fmt: skip
     for name, value in wanted.items():
         if value is not None and value != there[name]:
             raise ValueError(f"{folder} holds the plan of another sweep, with {name} "

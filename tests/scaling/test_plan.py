@@ -134,6 +134,24 @@ def test_the_recipe():
     assert settings.threads == 1
 
 
+def test_the_headline_follows_from_the_plan():
+    text = dataclasses.replace(TEXT, train_tokens=10**7)
+    found = [
+        make_plan(budget, None, t, 131072, RATES, 2).form
+        for budget, t in (("2min", TEXT), ("10min", text), ("1h", TEXT), ("1h", text))
+    ]
+    assert found == ["kaplan", "generalised", "generalised", "data-constrained"]
+
+
+def test_another_seed_is_another_sweep_of_the_same_shape():
+    first, second = (make_plan("10min", "kaplan", TEXT, 131072, RATES, 2, seed) for seed in (1, 7))
+    assert (first.seed, second.seed) == (1, 7)
+    for a, b in zip(first.runs, second.runs, strict=True):
+        assert b.seed == a.seed + 6
+        assert dataclasses.replace(b, seed=a.seed, name=a.name) == a
+    assert len({run.name for run in second.runs}) == len(second.runs)
+
+
 def test_widths_to_measure_are_those_that_plans_use():
     for budget in ("1min", "10min", "1h"):
         measured = widths_for(budget_seconds(budget), 2, 96)
