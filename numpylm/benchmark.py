@@ -18,7 +18,7 @@ from numpylm.objectives.causal import causal_lm_backward, causal_lm_forward
 from numpylm.parameters import Array
 from numpylm.scaling.counting import parameter_counts, training_flops
 from numpylm.training.config import TrainConfig
-from numpylm.training.optimizer import Optimizer, clip_factor, decay_of_matrices, global_norm
+from numpylm.training.optimizer import Optimizer, clip_factor, decay_of_matrices
 from numpylm.training.parallel import DataParallel, keep_freed_pages, one_blas_thread
 from numpylm.training.processes import shared
 
@@ -36,16 +36,16 @@ class TrainingStep:
         )  # fmt: skip
         self.parallel = DataParallel(
             causal_lm_forward, causal_lm_backward, self.theta, self.p, config.threads,
-            lambda batch: batch["targets"].size, config=self.model,
+            lambda batch: batch["targets"].size, optimizer=self.optimizer, config=self.model,
         )  # fmt: skip
         keep_freed_pages()
 
     def __call__(self) -> float:
         """One step; returns the loss."""
         seed = [self.config.seed, self.optimizer.step]
-        loss, gradient = self.parallel.gradient([self.batch], seed)
-        scale = clip_factor(global_norm(gradient), self.config.clip or None)
-        self.optimizer.update(gradient, self.config.lr, scale, self.parallel.run)
+        loss, _ = self.parallel.gradient([self.batch], seed)
+        scale = clip_factor(self.parallel.norm, self.config.clip or None)
+        self.parallel.update(self.config.lr, scale)
         return loss
 
 

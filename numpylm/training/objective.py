@@ -56,11 +56,12 @@ class Objective:
         np.empty(parameter_counts(config)["total"], np.float32)  # asked for in one piece, and freed
         return init(seed)
 
-    def parallel(self, theta: Array, p: Any) -> DataParallel:
-        """The model and its shards: processes, if theta is in memory from ``shared``."""
+    def parallel(self, theta: Array, p: Any, **training: Any) -> DataParallel:
+        """The model and its shards: processes, if theta is in memory from ``shared``. ``training``
+        are an optimizer and what is frozen."""
         return DataParallel(
             *self.functions, theta, p, self.settings.threads, self.count,
-            training=self.training_settings(), config=self.model,
+            training=self.training_settings(), config=self.model, **training,
         )  # fmt: skip
 
     def training_settings(self) -> dict[str, Any]:

@@ -6,7 +6,7 @@
     AdamW   the same, and first      θ ← (1 − η λ) θ        on matrices only
 
 They see flat vectors and know no layer. The updates are element by element, so a vector may be
-updated in chunks, on several threads, with the same bits.
+updated in chunks, in several processes, with the same bits.
 
 Source: Kingma & Ba 2015, arXiv:1412.6980, Alg. 1; decoupled decay: Loshchilov & Hutter 2019,
 arXiv:1711.05101, Alg. 2, here times the learning rate as PyTorch and the field write it; clipping:
@@ -16,16 +16,15 @@ Pascanu, Mikolov & Bengio 2013, §3.2.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from dataclasses import InitVar, dataclass, field
 from typing import Any
 
 import numpy as np
 
 from numpylm.parameters import Array, leaves
+from numpylm.training.processes import shared_zeros
 
 CHUNK = 1 << 16  # numbers that are worked on at a time: their vectors stay near the processor
-GROUP = 16  # chunks that a thread takes at a time: for fewer, starting it takes longer than they do
 
 
 def sgd_update(
@@ -91,7 +90,12 @@ def decay_of_matrices(p: Any, weight_decay: float) -> Array:
 
 def global_norm(grad: Array) -> float:
     """‖g‖₂ over all parameters: a dot product for each chunk, added up in a fixed order."""
-    return math.sqrt(sum(float(np.vdot(grad[s], grad[s])) for s in chunks(grad.size)))
+    return math.sqrt(sum(squared_norm(grad[s]) for s in chunks(grad.size)))
+
+
+def squared_norm(grad: Array) -> float:
+    """gᵀg."""
+    return float(np.vdot(grad, grad))
 
 
 def clip_factor(norm: float, max_norm: float | None) -> float:
@@ -114,7 +118,8 @@ def shared_decay(decay: Array | None, s: slice) -> float | Array | None:
 
 @dataclass
 class Optimizer:
-    """An optimiser's settings and its state, vectors of the same shape (N,) as theta.
+    """An optimiser's settings and its state, vectors of the same shape (N,) as theta, in memory
+    that processes share where there is such memory.
 
     Raises ``ValueError`` for a name other than "sgd", "adam" and "adamw".
     """
@@ -135,33 +140,29 @@ class Optimizer:
         }.get(self.name)
         if names is None:
             raise ValueError(f'optimizer {self.name!r} is none of "sgd", "adam", "adamw"')
-        for name in names:
-            self.state.setdefault(name, np.zeros_like(self.theta))
+        given = self.state
+        self.state = {name: shared_zeros(self.theta.size, self.theta.dtype) for name in names}
+        for name, vector in given.items():
+            self.state[name][...] = vector
         if self.name != "adamw":
             decay = None
-        parts = [(s, shared_decay(decay, s)) for s in chunks(self.theta.size)]
-        self._groups = [parts[i : i + GROUP] for i in range(0, len(parts), GROUP)]
+        self._decays = [shared_decay(decay, s) for s in chunks(self.theta.size)]
 
-    def update(
-        self,
-        grad: Array,
-        lr: float,
-        scale: float = 1.0,
-        run: Callable[[Callable, list], Any] = lambda f, xs: list(map(f, xs)),
-    ) -> None:
-        """One step with the gradient scale · grad. ``run(f, groups)`` may use several threads."""
+    def update(self, grad: Array, lr: float, scale: float = 1.0) -> None:
+        """One step with the gradient scale · grad."""
         self.step += 1
+        self.update_chunks(slice(None), grad, self.step, lr, scale)
 
-        def update_group(group: list[tuple[slice, float | Array | None]]) -> None:
-            for s, decay in group:
-                theta, g = self.theta[s], grad[s]
-                if self.name == "sgd":
-                    u = self.state["u"][s] if self.momentum else None
-                    sgd_update(theta, g, u, lr=lr, momentum=self.momentum, scale=scale)
-                    continue
-                if decay is not None:
-                    decay_weights(theta, decay, lr=lr)
-                m, v = self.state["m"][s], self.state["v"][s]
-                adam_update(theta, g, m, v, step=self.step, lr=lr, betas=self.betas, scale=scale)
-
-        run(update_group, self._groups)
+    def update_chunks(self, part: slice, grad: Array, step: int, lr: float, scale: float) -> None:
+        """What a step does to a part of the ``chunks``, none of which needs another."""
+        mine = zip(chunks(self.theta.size)[part], self._decays[part], strict=True)
+        for s, decay in mine:
+            theta, g = self.theta[s], grad[s]
+            if self.name == "sgd":
+                u = self.state["u"][s] if self.momentum else None
+                sgd_update(theta, g, u, lr=lr, momentum=self.momentum, scale=scale)
+                continue
+            if decay is not None:
+                decay_weights(theta, decay, lr=lr)
+            m, v = self.state["m"][s], self.state["v"][s]
+            adam_update(theta, g, m, v, step=step, lr=lr, betas=self.betas, scale=scale)

@@ -7,29 +7,34 @@ batch, so that losses and gradients of the shards just add up:
 
 It is the picture of training on many machines. Each shard has a process of its own
 (``processes.py``), or a thread where a process cannot be had: NumPy releases the interpreter lock
-inside its loops and matrix products, and BLAS is held at one thread a shard.
+inside its loops and matrix products, and BLAS is held at one thread a shard. The processes also
+share out what is left to do: of the sum, of its norm and of the optimiser's update each takes some
+chunks of the vectors (threads would gain nothing there).
 """
 
 from __future__ import annotations
 
 import ctypes
+import math
 import sys
 import time
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from contextvars import copy_context
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import Any
 
 import numpy as np
 
 from numpylm.parameters import Array, view
+from numpylm.training.optimizer import Optimizer, chunks, squared_norm
 from numpylm.training.processes import Process, is_shared, shared_zeros
 
 Batch = dict[str, Array]  # the inputs of an objective by name; the first axis counts sequences
 Count = Callable[[Batch], Any]
 
+SHARED_OUT = 8  # chunks: for fewer, asking another process takes longer than they do
 STREAM = 102  # keeps the random numbers of dropout apart from those of other purposes
 
 
@@ -39,7 +44,9 @@ class DataParallel:
     ``forward(p, **batch, normalizer=…, rng=…, **settings) -> (loss, cache)`` and
     ``backward(p, dp, dloss, cache)`` are an objective's pair, such as ``causal_lm_forward``;
     ``count(batch)`` is what its loss is divided by: a number, or an array if it has
-    several parts. ``training`` holds settings of training alone, such as label smoothing.
+    several parts. ``training`` holds settings of training alone, such as label smoothing. The
+    ``optimizer``, for ``update``, updates theta. The gradient of ``frozen`` parameters, booleans
+    (N,), is 0.
     """
 
     def __init__(
@@ -51,10 +58,14 @@ class DataParallel:
         n_shards: int,
         count: Count,
         training: dict[str, Any] | None = None,
+        optimizer: Optimizer | None = None,
+        frozen: Array | None = None,
         **settings: Any,
     ) -> None:
         self.forward, self.backward, self.p, self.settings = forward, backward, p, settings
         self.count, self.training = count, training or {}
+        self.optimizer: Any = optimizer
+        self.frozen, self.norm = frozen, math.nan
         self.gradients = [shared_zeros(theta.size, theta.dtype) for _ in range(n_shards)]
         self.views = [view(p, g) for g in self.gradients]
         self.pool = ThreadPoolExecutor(n_shards) if n_shards > 1 else None
@@ -77,37 +88,52 @@ class DataParallel:
         return [future.result() for future in futures]
 
     def gradient(self, micro_batches: list[Batch], seed: list[int]) -> tuple:
-        """(loss, ∂loss/∂θ) of micro-batches, as of one large batch.
+        """(loss, ∂loss/∂θ) of micro-batches, as of one large batch; ``norm`` is then its norm.
 
         ``seed`` (with the shard's number) seeds dropout. The returned vector is reused. Raises
         ``ValueError`` if the process of a shard was killed.
         """
         normalizer = sum(self.count(batch) for batch in micro_batches)
         cut = zip(*(_cut(batch, len(self.gradients)) for batch in micro_batches), strict=True)
-        losses = self._all_shards(
-            [(index, parts, normalizer, [*seed, index]) for index, parts in enumerate(cut)]
+        losses = self._at_once(
+            "_shard",
+            [(index, parts, normalizer, [*seed, index]) for index, parts in enumerate(cut)],
         )
-        total, *others = self.gradients
-        for other in others:  # memory sets the pace here; threads would gain nothing
-            total += other
-        return sum(losses), total
+        self.norm = math.sqrt(sum(chain(*self._shared_out("_add"))))
+        return sum(losses), self.gradients[0]
 
-    def _all_shards(self, arguments: list[tuple]) -> list[float]:
-        """``_shard`` of each, at the same time: the first one here, the others in processes."""
+    def update(self, lr: float, scale: float = 1.0) -> None:
+        """A step of the optimiser with scale · the gradient that was just computed."""
+        self.optimizer.step += 1
+        self._shared_out("_update", self.optimizer.step, lr, scale)
+
+    def _at_once(self, task: str, arguments: list[tuple]) -> list:
+        """A method with each tuple of arguments, the first one here, the others in processes."""
         if self.processes is None:
-            self.processes = [Process(self._shard) for _ in self.gradients[1:]]
+            self.processes = [Process(self._work) for _ in self.gradients[1:]]
         if not self.processes:
-            return self.run(lambda shard: self._shard(*shard), arguments)
-        for process, shard in zip(self.processes, arguments[1:], strict=True):
-            process.start(*shard)
+            return self.run(lambda each: self._work(task, *each), arguments)
+        for process, each in zip(self.processes, arguments[1:], strict=True):
+            process.start(task, *each)
         try:
-            first = self._shard(*arguments[0])
+            first = self._work(task, *arguments[0])
         finally:  # an answer that is not taken would be that of the next question
             answers = [process.answer() for process in self.processes]
         for error, _ in answers:
             if error is not None:
                 raise error
-        return [first, *(loss for _, loss in answers)]
+        return [first, *(value for _, value in answers)]
+
+    def _shared_out(self, task: str, *arguments: Any) -> list:
+        """A method with each process's part of the chunks; where there are none, with all."""
+        n_chunks, n = len(chunks(self.gradients[0].size)), len(self.gradients)
+        if not self.processes or n_chunks < SHARED_OUT:
+            return [self._work(task, slice(None), *arguments)]
+        ends = [n_chunks * i // n for i in range(n + 1)]
+        return self._at_once(task, [(slice(*part), *arguments) for part in pairwise(ends)])
+
+    def _work(self, task: str, *arguments: Any) -> Any:
+        return getattr(self, task)(*arguments)
 
     def _shard(self, index: int, parts: list[Batch], normalizer: Any, seed: list[int]) -> float:
         """The loss of a shard's part of each micro-batch; its gradient is left in its place."""
@@ -121,6 +147,22 @@ class DataParallel:
                 self.backward(self.p, self.views[index], np.float32(1.0), cache)
                 loss += float(loss_part)
         return loss
+
+    def _add(self, part: slice) -> list[float]:
+        """Add the gradients of all shards up, in the first; returns the squared norms of chunks."""
+        total, *others = self.gradients
+        squares = []
+        for s in chunks(total.size)[part]:
+            g = total[s]
+            for other in others:
+                g += other[s]
+            if self.frozen is not None:
+                g[self.frozen[s]] = 0.0
+            squares.append(squared_norm(g))  # while the chunk is near the processor
+        return squares
+
+    def _update(self, part: slice, step: int, lr: float, scale: float) -> None:
+        self.optimizer.update_chunks(part, self.gradients[0], step, lr, scale)
 
     def processor_seconds(self) -> float:
         """What this process and the others of the shards have taken so far."""

@@ -23,7 +23,7 @@ from numpylm.training.checkpoint import Checkpoint, copy_into, load_header, save
 from numpylm.training.config import TrainConfig
 from numpylm.training.objective import Objective
 from numpylm.training.objectives import load_objective
-from numpylm.training.optimizer import Optimizer, clip_factor, decay_of_matrices, global_norm
+from numpylm.training.optimizer import Optimizer, clip_factor, decay_of_matrices
 from numpylm.training.parallel import Batch, DataParallel, keep_freed_pages, one_blas_thread
 from numpylm.training.pretrained import copy_trunk, frozen, require_fitting
 from numpylm.training.processes import shared
@@ -145,25 +145,26 @@ class Trainer:
     def parallel(self) -> Iterator[DataParallel]:
         """The model and its shards, BLAS at one thread each, freed memory kept."""
         keep_freed_pages()
-        shards = self.objective.parallel(self.theta, self.p)
+        shards = self.objective.parallel(
+            self.theta, self.p, optimizer=self.optimizer, frozen=self.frozen
+        )
         # Overflow and NaN are looked for where a loss arrives, and reported with their step.
         with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"), shards:
             yield shards
 
     def update(self, parallel: DataParallel) -> None:
-        """One step of the optimiser. Nothing has changed if it raises ``ValueError``."""
+        """One step of the optimiser. Raises ``ValueError``, and has changed nothing, if the loss or
+        its gradient is no longer finite; also if a process was killed."""
         config, step = self.config, self.step
         first = step * config.accumulate
         micro_batches = [self.objective.batch(first + i) for i in range(config.accumulate)]
-        loss, gradient = parallel.gradient(micro_batches, seed=[config.seed, step])
-        if self.frozen is not None:
-            gradient[self.frozen] = 0.0
-        norm = global_norm(gradient)
+        loss, _ = parallel.gradient(micro_batches, seed=[config.seed, step])
+        norm = parallel.norm
         if not (math.isfinite(loss) and math.isfinite(norm)):
             what = f"loss {loss} and gradient norm {norm} at step {step}"
             raise ValueError(f"training diverged: {what}; {self._kept()}")
         scale = clip_factor(norm, config.clip or None)
-        self.optimizer.update(gradient, self._learning_rate(step), scale, parallel.run)
+        parallel.update(self._learning_rate(step), scale)
         self.progress["loss_sum"] += loss
         self.progress["updates"] += 1
         self.progress["gradient_norm"] = norm

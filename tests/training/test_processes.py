@@ -11,6 +11,9 @@ import pytest
 
 from numpylm.models.gpt import GPTConfig, gpt_init
 from numpylm.objectives.causal import causal_lm_backward, causal_lm_forward
+from numpylm.training import optimizer
+from numpylm.training import parallel as parallel_module
+from numpylm.training.optimizer import Optimizer, global_norm
 from numpylm.training.parallel import DataParallel
 from numpylm.training.processes import is_shared, shared, shared_zeros
 
@@ -82,6 +85,34 @@ def test_processes_and_threads_give_the_same_bits(model, batch):
                 vector -= 0.1 * results[0][1]
         assert [len(side.processes) for side in (processes, threads)] == [2, 0]
         assert 0.0 < processes.processes[0].seconds < processes.processor_seconds()
+
+
+@pytest.mark.parametrize("name", ["sgd", "adamw"])
+def test_an_update_that_is_shared_out_has_the_same_bits(batch, name, monkeypatch):
+    monkeypatch.setattr(optimizer, "CHUNK", 100)
+    ends = []
+    for n_shards, shared_out in ((3, 1), (3, 10**9)):
+        monkeypatch.setattr(parallel_module, "SHARED_OUT", shared_out)
+        theta, p = shared(*gpt_init(0, CONFIG))
+        frozen = np.arange(theta.size) % 7 == 0
+        own = Optimizer(name, theta, np.where(frozen, 0.0, 0.1).astype(theta.dtype), momentum=0.9)
+        before = theta.copy()
+        with DataParallel(
+            *PAIR, theta, p, n_shards, count, optimizer=own, frozen=frozen, config=CONFIG
+        ) as parallel:
+            for step in range(3):
+                _, gradient = parallel.gradient([batch], [1, step])
+                assert not gradient[frozen].any()
+                assert gradient[~frozen].any()
+                assert parallel.norm == global_norm(gradient)
+                parallel.update(0.01, 0.5)
+            assert parallel.processes
+        assert own.step == 3
+        assert (theta != before)[~frozen].mean() > 0.9
+        np.testing.assert_array_equal(theta[frozen], before[frozen])
+        ends.append([theta, *own.state.values()])
+    for one, other in zip(*ends, strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_shards_have_processes_of_their_own(model, batch):
