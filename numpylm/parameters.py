@@ -76,6 +76,15 @@ def view(tree: Any, vector: Array) -> Any:
     return _map(take, tree)
 
 
+def parts(tree: Any, kind: type) -> Iterator[Any]:
+    """Yield every part of a tree that is of a kind, such as ``Linear``."""
+    if isinstance(tree, kind):
+        yield tree
+    elif tree is not None and not isinstance(tree, np.ndarray):
+        for _, child in _children(tree, ""):
+            yield from parts(child, kind)
+
+
 def _children(tree: Any, prefix: str) -> list[tuple[str, Any]]:
     if is_dataclass(tree):
         return [(field.name, getattr(tree, field.name)) for field in fields(tree)]

@@ -32,11 +32,11 @@ def relu_backward(dy: Array, cache: Array) -> Array:
     return dy * (cache > 0)
 
 
-def gelu_forward(x: Array) -> tuple[Array, tuple[Array, Array]]:
+def gelu_forward(x: Array, *, out: Array | None = None) -> tuple[Array, tuple[Array, Array]]:
     """y = ½ x (1 + tanh u) = x σ(2u), u = √(2/π) (x + 0.044715 x³); any shape.
 
     ½ (1 + tanh u) is the logistic function σ(2u) = 1 / (1 + exp(−2u)), and exp takes less than
-    half the time of tanh.
+    half the time of tanh. ``out`` is where y goes, if not to a new array.
     """
     gate = x * x
     gate *= -2.0 * SQRT_2_OVER_PI * CUBIC
@@ -46,7 +46,7 @@ def gelu_forward(x: Array) -> tuple[Array, tuple[Array, Array]]:
         np.exp(gate, out=gate)
     gate += 1.0
     np.reciprocal(gate, out=gate)
-    return x * gate, (x, gate)
+    return np.multiply(x, gate, out=out), (x, gate)
 
 
 def gelu_backward(dy: Array, cache: tuple[Array, Array]) -> Array:
@@ -78,14 +78,19 @@ def blocked_gelu_forward(x: Array, block: int = BLOCK) -> tuple[Array, Array]:
     """``gelu_forward`` for large x: a block at a time, and its slope dy/dx with it.
 
     The passes over a block find it near the processor; so the slope is made then and there, and
-    is all that the backward needs.
+    is all that the backward needs: σ + xσ 2u′ (1 − σ).
     """
     y, slope = np.empty(x.shape, x.dtype), np.empty(x.shape, x.dtype)
     rows, y_rows, slope_rows = x.reshape(-1), y.reshape(-1), slope.reshape(-1)
     for start in range(0, x.size, block):
         s = slice(start, start + block)
-        y_rows[s], cache = gelu_forward(rows[s])
-        slope_rows[s] = gelu_backward(np.ones((), x.dtype), cache)
+        _, (_, gate) = gelu_forward(rows[s], out=y_rows[s])
+        dy = np.multiply(rows[s], rows[s], out=slope_rows[s])
+        dy *= 6.0 * SQRT_2_OVER_PI * CUBIC
+        dy += 2.0 * SQRT_2_OVER_PI  # 2u′
+        dy *= y_rows[s]
+        dy *= 1.0 - gate
+        dy += gate
     return y, slope
 
 

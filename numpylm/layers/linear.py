@@ -16,6 +16,7 @@ BLOCK = 4096  # rows or columns of a product that are added at a time
 class Linear:
     weight: Array  # (D_in, D_out)
     bias: Array | None  # (D_out,), or None for no bias
+    fresh = False  # of a gradient: nothing was added to the weight yet, its numbers are old ones
 
 
 def linear_init(
@@ -58,18 +59,22 @@ def linear_backward(p: Linear, dp: Linear, dy: Array, cache: Array) -> Array:
     """
     x = cache
     rows_x, rows_dy = x.reshape(-1, x.shape[-1]), dy.reshape(-1, dy.shape[-1])
-    add_product(dp.weight, rows_x.T, rows_dy)
+    add_product(dp.weight, rows_x.T, rows_dy, fresh=dp.fresh)
+    dp.fresh = False
     if dp.bias is not None:
         dp.bias += rows_dy.sum(axis=0)
     return (rows_dy @ p.weight.T).reshape(x.shape)
 
 
-def add_product(out: Array, a: Array, b: Array, block: int = BLOCK) -> None:
-    """out += a b, a block of the longer axis at a time.
+def add_product(out: Array, a: Array, b: Array, *, fresh: bool = False, block: int = BLOCK) -> None:
+    """out += a b, a block of the longer axis at a time; if out is ``fresh``, out = a b.
 
     The product of a large vocabulary's layer is as large as its weight; a block of it is added
     while it is still near the processor, and no second array of that size is ever there.
     """
+    if fresh:
+        np.matmul(a, b, out=out)
+        return
     n_rows, n_columns = out.shape
     for start in range(0, max(n_rows, n_columns), block):
         s = slice(start, start + block)

@@ -27,7 +27,8 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.parameters import Array, view
+from numpylm.layers.linear import Linear
+from numpylm.parameters import Array, leaves, parts, view
 from numpylm.training.optimizer import Optimizer, chunks, squared_norm
 from numpylm.training.processes import Process, is_shared, shared_zeros
 
@@ -68,6 +69,7 @@ class DataParallel:
         self.frozen, self.norm = frozen, math.nan
         self.gradients = [shared_zeros(theta.size, theta.dtype) for _ in range(n_shards)]
         self.views = [view(p, g) for g in self.gradients]
+        self.linears = [list(parts(v, Linear)) for v in self.views]
         self.pool = ThreadPoolExecutor(n_shards) if n_shards > 1 else None
         # None: they are made with the first gradient, when all that they copy is there
         self.processes: list[Process] | None = None if is_shared(theta) else []
@@ -135,18 +137,31 @@ class DataParallel:
     def _work(self, task: str, *arguments: Any) -> Any:
         return getattr(self, task)(*arguments)
 
-    def _shard(self, index: int, parts: list[Batch], normalizer: Any, seed: list[int]) -> float:
+    def _shard(self, index: int, micro: list[Batch], normalizer: Any, seed: list[int]) -> float:
         """The loss of a shard's part of each micro-batch; its gradient is left in its place."""
-        self.gradients[index][...] = 0.0
+        self._clear(index)
         loss, rng = 0.0, np.random.default_rng([STREAM, *seed])
-        for part in parts:
+        for part in micro:
             if n_sequences(part):
                 loss_part, cache = self.forward(
                     self.p, **part, normalizer=normalizer, rng=rng, **self.training, **self.settings
                 )
                 self.backward(self.p, self.views[index], np.float32(1.0), cache)
                 loss += float(loss_part)
+        for linear in self.linears[index]:
+            if linear.fresh:  # this objective does not use it
+                linear.weight[...], linear.fresh = 0.0, False
         return loss
+
+    def _clear(self, index: int) -> None:
+        """The gradient of a shard is 0. Of a weight that is only said: the first product that is
+        added will take its place, without reading what was there."""
+        weights = {id(linear.weight) for linear in self.linears[index]}
+        for linear in self.linears[index]:
+            linear.fresh = True
+        for _, g in leaves(self.views[index]):
+            if id(g) not in weights:
+                g[...] = 0.0
 
     def _add(self, part: slice) -> list[float]:
         """Add the gradients of all shards up, in the first; returns the squared norms of chunks."""

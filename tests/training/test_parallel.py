@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from numpylm.layers.linear import linear_backward, linear_forward, linear_init
 from numpylm.models.gpt import GPTConfig, gpt_init
 from numpylm.objectives.causal import causal_lm_backward, causal_lm_forward
 from numpylm.parameters import pack, view
@@ -62,6 +63,30 @@ def test_evaluation_losses_know_no_dropout(model, batch):
             assert parallel.losses(halves, 9) == pytest.approx(expected, rel=1e-12)
     losses = parallel.losses([batch], count(batch))
     assert losses == pytest.approx([float(serial(*model, batch)[0])], rel=1e-12)
+
+
+def test_a_matrix_that_is_not_used_has_no_gradient(rng):
+    """Neither in a later batch, for which the vector is used again, nor in a part without rows."""
+
+    def forward(p, x, used, normalizer, rng):
+        which = int(used.max())
+        y, cache = linear_forward(p[which], x)
+        return y.sum(), (which, y, cache)
+
+    def backward(p, dp, dloss, cache):
+        which, y, c = cache
+        linear_backward(p[which], dp[which], np.ones_like(y), c)
+
+    theta, p = pack([linear_init(rng, 3, 2), linear_init(rng, 3, 2)])
+    with DataParallel(forward, backward, theta, p, 2, len) as parallel:
+        for which in (0, 1, 0):
+            for rows in (4, 1):
+                x = rng.standard_normal((rows, 3), np.float32)
+                batch = {"x": x, "used": np.full(rows, which)}
+                _, g = parallel.gradient([batch, batch], seed=[0])
+                expected = np.zeros((2, 8), np.float32)
+                expected[which] = 2 * np.append(np.repeat(x.sum(axis=0), 2), [rows, rows])
+                np.testing.assert_allclose(g, expected.ravel(), rtol=1e-5)
 
 
 def test_shards_run_at_the_same_time(model, batch):
