@@ -23,8 +23,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from numpylm.generation.folding import FoldedDecoder, FoldedLayer
-from numpylm.layers.activations import CUBIC, SQRT_2_OVER_PI
+from numpylm.generation.folding import GELU_LINEAR, FoldedDecoder, FoldedLayer
 from numpylm.layers.attention import causal_mask
 from numpylm.layers.embedding import embedding_forward, unembedding_forward
 from numpylm.layers.layer_norm import LayerNorm, layer_norm_forward
@@ -132,16 +131,14 @@ def _relu(x: Array) -> Array:
 
 
 def _gelu(x: Array) -> Array:
-    """½ x (1 + tanh u), ``gelu_forward``'s value alone; here few numbers come in many calls."""
+    """z (1 + tanh u), u = z³ + cz: GELU of numbers whose factors are in the matrices around it."""
     u = x * x
-    u *= SQRT_2_OVER_PI * CUBIC
-    u += SQRT_2_OVER_PI
+    u += GELU_LINEAR
     u *= x
     np.tanh(u, out=u)
     u += 1.0
-    x *= 0.5
-    x *= u
-    return x
+    u *= x
+    return u
 
 
 def _unit(x: Array, *, eps: float = 1e-5) -> Array:

@@ -6,7 +6,12 @@ In pre-norm every sublayer begins with a layer norm and a matrix. With x̄ = x �
 
 A mean that is never used need never be made: if the columns of everything that writes to the
 residual stream are centred, x = x̄ throughout, and the layer norm has become a division by a length.
-The query matrix takes the scale 1/√d_head, and stands beside those of keys and values.
+The query matrix takes the scale 1/√d_head, and stands beside those of keys and values. And GELU,
+½ x (1 + tanh u) with u = √(2/π) (x + 0.044715 x³), is a function of z = s x with two factors less,
+
+    ½ x (1 + tanh u) = z (1 + tanh(z³ + c z)) / 2s        s³ = √(2/π) · 0.044715,   c = √(2/π) / s
+
+so the matrix before it takes s, and the one behind it 1/2s.
 
 In post-norm the norm's output is the residual stream itself, so γ and β must stay.
 Source: Jiang et al. 2023, arXiv:2305.14858 (pre-norm with layer norm equals one with RMS norm).
@@ -19,6 +24,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from numpylm.layers.activations import CUBIC, SQRT_2_OVER_PI
 from numpylm.layers.input_embedding import InputEmbedding
 from numpylm.layers.layer_norm import LayerNorm
 from numpylm.layers.linear import Linear
@@ -26,6 +32,9 @@ from numpylm.models.gpt import GPT, GPTConfig
 from numpylm.models.layer import TransformerLayer
 from numpylm.models.seq2seq import Seq2Seq, Seq2SeqConfig
 from numpylm.models.stack import Stack
+
+GELU_SCALE = (SQRT_2_OVER_PI * CUBIC) ** (1 / 3)
+GELU_LINEAR = SQRT_2_OVER_PI / GELU_SCALE
 
 
 @dataclass(frozen=True)
@@ -65,6 +74,7 @@ def fold_decoder(p: GPT | Seq2Seq, config: GPTConfig | Seq2SeqConfig) -> FoldedD
 
 def _fold_layer(p: TransformerLayer, config: GPTConfig | Seq2SeqConfig) -> FoldedLayer:
     pre, scale = config.norm == "pre", 1.0 / math.sqrt(config.d_model // config.n_heads)
+    gelu = config.activation == "gelu"
 
     def reads(norm: LayerNorm, linear: Linear, scale: float = 1.0) -> Linear:
         return _scaled(_fold_norm(norm, linear) if pre else linear, scale)
@@ -83,8 +93,8 @@ def _fold_layer(p: TransformerLayer, config: GPTConfig | Seq2SeqConfig) -> Folde
         cross.key if cross else None,
         cross.value if cross else None,
         writes(cross.output) if cross else None,
-        reads(p.feed_forward_norm, feed.hidden),
-        writes(feed.output),
+        reads(p.feed_forward_norm, feed.hidden, GELU_SCALE if gelu else 1.0),
+        writes(_input_scaled(feed.output, 0.5 / GELU_SCALE) if gelu else feed.output),
         () if pre else norms,
     )
 
@@ -110,6 +120,11 @@ def _scaled(linear: Linear, scale: float) -> Linear:
         return linear
     bias = linear.bias
     return Linear(scale * linear.weight, None if bias is None else scale * bias)
+
+
+def _input_scaled(linear: Linear, scale: float) -> Linear:
+    """The map of scale · x."""
+    return Linear(scale * linear.weight, linear.bias)
 
 
 def _side_by_side(linears: list[Linear]) -> Linear:

@@ -16,7 +16,6 @@ import numpy as np
 
 from numpylm.generation.cached import empty_past, next_logits
 from numpylm.generation.folding import fold_decoder
-from numpylm.layers.softmax import softmax_inplace
 from numpylm.models.gpt import GPT, GPTConfig
 from numpylm.parameters import Array
 
@@ -31,13 +30,17 @@ def next_token_distribution(
     """
     check_sampling(temperature, top_k, top_p)
     logits = logits.astype(np.float64)
-    p = np.zeros_like(logits)
     if temperature == 0.0:
+        p = np.zeros_like(logits)
         p[logits.argmax()] = 1.0
         return p
-    kept = slice(None) if top_k is None else _largest(logits, top_k)
+    if top_k is not None:
+        kept, whole = _largest(logits, top_k), logits
+        logits = np.full_like(whole, -np.inf)
+        logits[kept] = whole[kept]
     with np.errstate(over="ignore"):  # near temperature 0 all but the largest go to −∞
-        p[kept] = softmax_inplace((logits[kept] - logits.max()) / temperature)
+        p = np.exp((logits - logits.max()) / temperature)
+    p /= p.sum()  # of which one term is exp(0)
     if top_p < 1.0:
         possible = np.flatnonzero(p)
         order = possible[np.argsort(-logits[possible], kind="stable")]  # most probable first
