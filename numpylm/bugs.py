@@ -109,14 +109,14 @@ BUGS: list[Bug] = [
 
 # Not a gradient: finite differences cannot see it, ten steps against the formula do.
 ADAM_STEP = Bug(
-    "Adam's t is the number of the layer, not of the step", TRANSLATOR, Optimizer.update,
-    {"adam_update(theta, g, m, v, step=self.step, lr=lr, betas=self.betas, scale=scale)":
+    "Adam's t is the number of the layer, not of the step", TRANSLATOR, Optimizer.update_chunks,
+    {"adam_update(theta, g, m, v, step=step, lr=lr, betas=self.betas, scale=scale)":
      "adam_update(theta, g, m, v, step=1 + s.start, lr=lr, betas=self.betas, scale=scale)"},
 )  # fmt: skip
 
 
 def with_bug(bug: Bug) -> type[Optimizer]:
-    """An optimiser class of which ``update`` has the bug."""
+    """An optimiser class of which ``update_chunks`` has the bug."""
     made: dict[str, Any] = {}
     exec(compile(bug.mutant.tree, bug.title, "exec"), dict(bug.function.__globals__), made)
     return type("WrongOptimizer", (Optimizer,), made)

@@ -11,7 +11,7 @@ numbers of 4 bytes:
         attention weights  n H T a layer; at most, since attention in tiles keeps fewer
         feed-forward       2 n F a layer with GELU, n F with ReLU
         dropout masks      of all that is dropped
-        logits             n V, and as much again for their gradient
+        logits             n V, and as much again for their gradient, unless it takes their place
     backward         what it holds besides: the gradients of the layer where it is
 
 An evaluation keeps activations too, of larger batches; a checkpoint is copied while it is written.
@@ -33,8 +33,10 @@ import numpy as np
 
 from numpylm.layers.cross_entropy import IGNORE
 from numpylm.models.bert import BERTConfig
+from numpylm.models.gpt import GPTConfig
 from numpylm.models.heads import ClassifierConfig
 from numpylm.models.seq2seq import Seq2SeqConfig
+from numpylm.objectives.causal import BLOCKED_FROM
 from numpylm.parameters import Array
 
 BYTES = 4  # of a float32
@@ -109,6 +111,11 @@ def _logits(config: Any, shape: Shape) -> int:
     return n * (getattr(config, "target_vocab_size", None) or config.vocab_size)
 
 
+def _in_place(config: Any, shape: Shape, shards: int) -> bool:
+    """Is the loss computed in the logits' memory, as that of large causal models?"""
+    return isinstance(config, GPTConfig) and _logits(config, shape) // shards >= BLOCKED_FROM
+
+
 def backward_bytes(config: Any, shape: Shape, threads: int = 1) -> int:
     """What the backward holds at most besides the activations, in bytes.
 
@@ -117,10 +124,10 @@ def backward_bytes(config: Any, shape: Shape, threads: int = 1) -> int:
     """
     longest = max(shape.length, shape.source_length or 0)
     n, d = shape.batch * longest, config.d_model
-    logits = _logits(config, shape)
+    logits = 0 if _in_place(config, shape, threads) else _logits(config, shape)
     feed_forward = n * config.d_ff * (4 if config.activation == "gelu" else 2) + 2 * n * d
     attention = 3 * n * config.n_heads * longest + 4 * n * d
-    output = threads * d * config.vocab_size if logits else 0
+    output = threads * d * config.vocab_size if _logits(config, shape) else 0
     return BYTES * (logits + max(feed_forward, attention, output))
 
 
@@ -158,7 +165,8 @@ def run_bytes(
 
     def evaluation_bytes(shape: Shape) -> dict[str, int]:
         kept = activation_bytes(config, shape, training=False)
-        kept["logits"] *= 2  # the scores themselves, and their softmax
+        if not _in_place(config, shape, 1):
+            kept["logits"] *= 2  # the scores themselves, and their softmax
         at_once = min(threads, len(evaluations))
         return elsewhere | {f"{part} (evaluation)": at_once * n for part, n in kept.items()}
 

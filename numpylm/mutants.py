@@ -136,7 +136,7 @@ def catalogued_rows(audit: MutationAudit) -> Iterator[MutantRow]:
     right, error = optimizer_error(Optimizer), optimizer_error(wrong)
     caught = right <= 1e-12 and not error <= audit.bar
     yield MutantRow(
-        "Optimizer.update", ADAM_STEP.title, ADAM_STEP.origin, ADAM_STEP.mutant.before,
+        "Optimizer.update_chunks", ADAM_STEP.title, ADAM_STEP.origin, ADAM_STEP.mutant.before,
         ADAM_STEP.mutant.after, CAUGHT if caught else SURVIVES,
         "ten steps against the formula (no finite differences)", "theta", error, "",
         time.perf_counter() - start,

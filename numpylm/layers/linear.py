@@ -14,9 +14,12 @@ BLOCK = 4096  # rows or columns of a product that are added at a time
 
 @dataclass
 class Linear:
+    """Parameters of a linear map, or their gradient. Of a ``fresh`` gradient the weight still holds
+    old numbers, which the first product to be added replaces."""
+
     weight: Array  # (D_in, D_out)
     bias: Array | None  # (D_out,), or None for no bias
-    fresh = False  # of a gradient: nothing was added to the weight yet, its numbers are old ones
+    fresh = False
 
 
 def linear_init(
