@@ -32,9 +32,11 @@ from numpylm.layers.activations import (
     gelu_forward,
 )
 from numpylm.layers.attention import attention_backward, attention_forward
+from numpylm.layers.linear import add_product
 from numpylm.layers.multi_head import split_heads
 from numpylm.layers.tiled_attention import tiled_attention_backward, tiled_attention_forward
 from numpylm.parameters import Array
+from numpylm.training import parallel
 from numpylm.training.config import TrainConfig
 from numpylm.training.optimizer import adam_update, chunks
 from numpylm.training.parallel import keep_freed_pages, one_blas_thread
@@ -132,6 +134,35 @@ def processes(case: str) -> Callable[[], Forms]:
     return forms
 
 
+def shares(case: str) -> Callable[[], Forms]:
+    """Whole steps whose update is shared out, or not."""
+
+    def forms() -> Forms:
+        step = TrainingStep(*CASES[case])
+        OPEN.enter_context(step.parallel)
+        OPEN.callback(setattr, parallel, "SHARED_OUT", parallel.SHARED_OUT)
+
+        def from_chunks(count: int) -> None:
+            parallel.SHARED_OUT = count
+            step()
+
+        return {"shared out": lambda: from_chunks(1), "alone": lambda: from_chunks(1 << 30)}
+
+    forms.__doc__ = f"Sum, norm and update shared out among processes: whole steps of case {case}"
+    return forms
+
+
+def first_product() -> Forms:
+    """The first product of a gradient in its place, not added to zeros: 384 × 1536, 512 rows"""
+    a, b, out = normal(512, 384).T, normal(512, 1536), normal(384, 1536)
+
+    def added() -> None:
+        out[...] = 0.0
+        add_product(out, a, b)
+
+    return {"in its place": lambda: add_product(out, a, b, fresh=True), "added": added}
+
+
 def tiny() -> Forms:
     """One shard for a tiny model, not two threads: D = 64, T = 16"""
     config = TrainConfig(
@@ -224,6 +255,10 @@ CHOICES: dict[str, Callable[[], Forms]] = {
     "processes-a": processes("a"),
     "processes-b": processes("b"),
     "processes-c": processes("c"),
+    "shares-a": shares("a"),
+    "shares-c": shares("c"),
+    "shares-d": shares("d"),
+    "first-product": first_product,
     "tiny": tiny,
     "micro-batches": micro_batches,
     "add-small": add_gradients(824_320),
@@ -256,7 +291,7 @@ def compare(name: str, turns: int, seconds: float) -> dict:
         once = alternate(forms, 3)
         calls = max(1, round(seconds / max(map(statistics.median, once.values())) / turns))
         times = alternate(forms, turns, calls)
-        figures = {"choice": name, "what": CHOICES[name].__doc__}
+        figures: dict = {"choice": name, "what": CHOICES[name].__doc__}
         figures |= {form: 1e3 * statistics.median(taken) for form, taken in times.items()}
         if name.startswith(("processes", "tiny")):
             figures |= {f"{form}_switches": switches(call) for form, call in forms.items()}
