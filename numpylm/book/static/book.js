@@ -12,10 +12,11 @@ async function draw() {
   });
   // One that runs from left to right is made narrow, or its words would be shrunk with it.
   const narrow = { wrappingWidth: 140, rankSpacing: 28, padding: 10 };
-  for (const flowchart of [narrow, {}]) {
+  const across = [...diagrams].filter((d) => d.textContent.includes("flowchart LR"));
+  const others = [...diagrams].filter((d) => !across.includes(d));
+  for (const [nodes, flowchart] of [[others, {}], [across, narrow]]) {
     mermaid.initialize({ startOnLoad: false, theme: "neutral", flowchart });
-    const chosen = (d) => d.textContent.includes("flowchart LR") == (flowchart == narrow);
-    await mermaid.run({ nodes: [...diagrams].filter(chosen) });
+    await mermaid.run({ nodes });
   }
   for (const svg of document.querySelectorAll("pre.mermaid svg")) {
     svg.style.setProperty("--drawn-width", svg.style.maxWidth);
