@@ -59,8 +59,9 @@ def use_house_style() -> None:
 def attention_map(
     weights: Array, queries: Sequence[str], keys: Sequence[str], ax: Axes | None = None
 ) -> AxesImage:
-    """Draw weights (T, S): one row a query, one column a key; white 0, dark blue 1, grey exactly 0.
+    """Draw weights (T, S): one row a query, one column a key; white 0, dark blue 1.
 
+    Exactly 0 is grey and hatched: without colour, plain grey would look like a weight of 0.2.
     Returns the image, for a colour bar or another range (``image.set_clim``). Raises
     ``ValueError`` unless there is one label for each row and for each column.
     """
@@ -69,8 +70,8 @@ def attention_map(
     if weights.shape != (len(queries), len(keys)):
         raise ValueError(f"{len(queries)} queries, {len(keys)} keys, but weights {weights.shape}")
     ax = plt.subplots()[1] if ax is None else ax
-    colours = plt.get_cmap("Blues").with_extremes(bad="0.88")
-    image = ax.imshow(np.ma.masked_equal(weights, 0.0), cmap=colours, vmin=0.0, vmax=1.0)
+    ax.patch.set(facecolor="0.93", edgecolor="0.75", hatch="////")  # seen where nothing is drawn
+    image = ax.imshow(np.ma.masked_equal(weights, 0.0), cmap="Blues", vmin=0.0, vmax=1.0)
     ax.set_xticks(range(len(keys)), keys, rotation=90)
     ax.set_yticks(range(len(queries)), queries)
     ax.set(xlabel="key", ylabel="query")

@@ -23,11 +23,13 @@ def house_style():
     pyplot.close("all")
 
 
-def test_map_has_a_label_for_each_query_and_key_and_greys_exact_zeros() -> None:
+def test_map_has_a_label_for_each_query_and_key_and_hatches_exact_zeros() -> None:
     image = attention_map(np.array([[1.0, 0.0, 0.0], [0.4, 0.6, 0.0]]), ["a", "b"], list("xyz"))
     assert [t.get_text() for t in image.axes.get_xticklabels()] == ["x", "y", "z"]
     assert [t.get_text() for t in image.axes.get_yticklabels()] == ["a", "b"]
     assert image.get_array().mask.tolist() == [[False, True, True], [False, False, True]]
+    assert image.get_cmap().get_bad()[3] == 0, "the hatches of the axes behind are seen"
+    assert image.axes.patch.get_hatch()
     image.figure.canvas.draw()
 
 

@@ -10,8 +10,14 @@ async function draw() {
     script.onload = loaded;
     document.head.append(script);
   });
-  mermaid.initialize({ startOnLoad: false, theme: "neutral" });
-  await mermaid.run({ nodes: diagrams });
+  // One that runs from left to right is made narrow, or its words would be shrunk with it.
+  const narrow = { wrappingWidth: 140, rankSpacing: 28, padding: 10 };
+  const across = [...diagrams].filter((d) => d.textContent.includes("flowchart LR"));
+  const others = [...diagrams].filter((d) => !across.includes(d));
+  for (const [nodes, flowchart] of [[others, {}], [across, narrow]]) {
+    mermaid.initialize({ startOnLoad: false, theme: "neutral", flowchart });
+    await mermaid.run({ nodes });
+  }
   for (const svg of document.querySelectorAll("pre.mermaid svg")) {
     svg.style.setProperty("--drawn-width", svg.style.maxWidth);
   }
@@ -27,9 +33,29 @@ async function unfold() {
   }
 }
 
+// What clings to a formula (a full stop, the "-th" of "k-th") does not begin the next line.
+function hold() {
+  for (const formula of document.querySelectorAll("span.math")) {
+    const next = formula.nextSibling;
+    if (next?.nodeType != Node.TEXT_NODE) continue;
+    const [mark] = next.data.match(/^(-\w+|[.,;:!?)\]’”])*/);
+    next.data = next.data.slice(mark.length);
+    (formula.querySelector(".wide") ?? formula).append(mark);
+  }
+}
+
+// On a phone, a cell that holds a sentence keeps some width; its table scrolls.
+function widen() {
+  for (const cell of document.querySelectorAll("td")) {
+    if (cell.textContent.length > 30) cell.classList.add("prose");
+  }
+}
+
 addEventListener("load", async () => {
   try {
+    widen();
     await unfold();
+    hold();
     await draw();
   } finally {
     document.documentElement.dataset.drawn = "yes"; // for tests/html_book.py
