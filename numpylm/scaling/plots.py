@@ -131,6 +131,11 @@ def contours(ax: Axes, study: Study) -> None:
     ax.legend(fontsize=8)
 
 
+AXES = {
+    "N": "parameters N", "D": "tokens D", "U": "different tokens U", "C": "training FLOPs C",
+}  # fmt: skip
+
+
 def residuals(axes: Any, study: Study) -> None:
     """How far each run is from the law, over the inputs of the law: a trend is a wrong form."""
     fit = study.fit
@@ -140,7 +145,7 @@ def residuals(axes: Any, study: Study) -> None:
     for k, (ax, name) in enumerate(zip(np.atleast_1d(axes), law.inputs, strict=False)):
         ax.axhline(0.0, color="0.5", linewidth=1.0)
         ax.scatter(x[:, k], percent, s=14, color=colours(study.runs.compute), zorder=3)
-        ax.set(xscale="log" if (x[:, k] > 0).all() else "linear", xlabel=name,
+        ax.set(xscale="log" if (x[:, k] > 0).all() else "linear", xlabel=AXES.get(name, name),
                ylabel="measured against fitted (%)" if k == 0 else "")  # fmt: skip
 
 
