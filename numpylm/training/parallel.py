@@ -150,6 +150,8 @@ class DataParallel:
                 loss += float(loss_part)
         for linear in self.linears[index]:
             if linear.fresh:  # this objective does not use it
+                if linear.weight[0].any():
+                    raise ValueError("a Linear's gradient was made without linear_backward")
                 linear.weight[...], linear.fresh = 0.0, False
         return loss
 
@@ -158,7 +160,7 @@ class DataParallel:
         added will take its place, without reading what was there."""
         weights = {id(linear.weight) for linear in self.linears[index]}
         for linear in self.linears[index]:
-            linear.fresh = True
+            linear.weight[0], linear.fresh = 0.0, True  # who adds to it otherwise will be found
         for _, g in leaves(self.views[index]):
             if id(g) not in weights:
                 g[...] = 0.0

@@ -89,6 +89,24 @@ def test_a_matrix_that_is_not_used_has_no_gradient(rng):
                 np.testing.assert_allclose(g, expected.ravel(), rtol=1e-5)
 
 
+def test_a_gradient_that_is_added_to_old_numbers_is_found(rng):
+    def forward(p, x, normalizer, rng):
+        y, _ = linear_forward(p, x)
+        return y.sum(), (x, y)
+
+    def backward(p, dp, dloss, cache):
+        x, y = cache
+        dp.weight += x.T @ np.ones_like(y)
+
+    theta, p = pack(linear_init(rng, 3, 2))
+    batch = {"x": rng.standard_normal((4, 3), np.float32)}
+    with (
+        DataParallel(forward, backward, theta, p, 1, len) as parallel,
+        pytest.raises(ValueError, match="made without linear_backward"),
+    ):
+        parallel.gradient([batch], seed=[0])
+
+
 def test_shards_run_at_the_same_time(model, batch):
     both_are_here = threading.Barrier(2, timeout=20)
 
