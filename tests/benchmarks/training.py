@@ -27,7 +27,7 @@ import numpy as np
 from numpylm.parameters import view
 from numpylm.training.causal import CausalLM
 from numpylm.training.config import TrainConfig
-from numpylm.training.optimizer import Optimizer, clip_factor, decay_of_matrices, global_norm
+from numpylm.training.optimizer import Optimizer, clip_factor, decay_of_matrices
 from numpylm.training.parallel import keep_freed_pages, one_blas_thread
 from numpylm.training.presets import preset
 from numpylm.training.processes import shared
@@ -89,12 +89,11 @@ def here(objective: CausalLM, theta: np.ndarray, p: Any) -> tuple[Train, Callabl
     )
 
     def train(span: range, losses: list[float]) -> None:
-        with one_blas_thread(), objective.parallel(theta, p) as parallel:
+        with one_blas_thread(), objective.parallel(theta, p, optimizer=optimizer) as parallel:
             for step in span:
-                _, gradient = parallel.gradient([objective.batch(step)], [config.seed, step])
-                scale = clip_factor(global_norm(gradient), config.clip)
-                lr = learning_rate(step, config, losses)
-                optimizer.update(gradient, lr, scale, parallel.run)
+                parallel.gradient([objective.batch(step)], [config.seed, step])
+                scale = clip_factor(parallel.norm, config.clip)
+                parallel.update(learning_rate(step, config, losses), scale)
 
     def measure() -> float:
         with one_blas_thread(), objective.parallel(theta, p) as parallel:
