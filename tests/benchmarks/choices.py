@@ -33,7 +33,7 @@ from numpylm.layers.activations import (
 )
 from numpylm.layers.attention import attention_backward, attention_forward
 from numpylm.layers.linear import add_product
-from numpylm.layers.multi_head import split_heads
+from numpylm.layers.multi_head import TILED_FROM, split_heads
 from numpylm.layers.tiled_attention import tiled_attention_backward, tiled_attention_forward
 from numpylm.parameters import Array
 from numpylm.training import parallel
@@ -113,7 +113,8 @@ def attention(batch: int, heads: int, length: int) -> Callable[[], Forms]:
         def plain() -> None:
             attention_backward(dy, attention_forward(q, k, v, causal=True)[1])
 
-        return {"tiles": tiled, "plain": plain}
+        forms = {"tiles": tiled, "plain": plain}
+        return forms if length >= TILED_FROM else dict(reversed(forms.items()))
 
     forms.__doc__ = f"Attention in tiles: T = {length}, {batch} sequences, {heads} heads"
     return forms
