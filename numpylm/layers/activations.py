@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 
@@ -74,33 +75,39 @@ def tanh_backward(dy: Array, cache: Array) -> Array:
     return dy * (1.0 - cache * cache)
 
 
-def blocked_gelu_forward(x: Array, block: int = BLOCK) -> tuple[Array, Array]:
+def blocked_gelu_forward(
+    x: Array, block: int = BLOCK, *, overwrite: bool = False
+) -> tuple[Array, Array]:
     """``gelu_forward`` for large x: a block at a time, and its slope dy/dx with it.
 
     The passes over a block find it near the processor; so the slope is made then and there, and
-    is all that the backward needs: σ + xσ 2u′ (1 − σ).
+    is all that the backward needs: σ + xσ 2u′ (1 − σ). ``overwrite`` puts it where x was.
     """
-    y, slope = np.empty(x.shape, x.dtype), np.empty(x.shape, x.dtype)
-    rows, y_rows, slope_rows = x.reshape(-1), y.reshape(-1), slope.reshape(-1)
+    y, slope = np.empty(x.shape, x.dtype), x if overwrite else x.copy()
+    y_rows, slope_rows = y.reshape(-1), slope.reshape(-1)
     for start in range(0, x.size, block):
         s = slice(start, start + block)
-        _, (_, gate) = gelu_forward(rows[s], out=y_rows[s])
-        dy = np.multiply(rows[s], rows[s], out=slope_rows[s])
+        y_block, dy = y_rows[s], slope_rows[s]
+        _, (_, gate) = gelu_forward(dy, out=y_block)
+        dy *= dy
         dy *= 6.0 * SQRT_2_OVER_PI * CUBIC
         dy += 2.0 * SQRT_2_OVER_PI  # 2u′
-        dy *= y_rows[s]
+        dy *= y_block
         dy *= 1.0 - gate
         dy += gate
     return y, slope
 
 
-def blocked_gelu_backward(dy: Array, cache: Array) -> Array:
-    """dx = dy · slope."""
-    return dy * cache
+def blocked_gelu_backward(dy: Array, cache: Array, *, overwrite: bool = False) -> Array:
+    """dx = dy · slope; ``overwrite`` puts it where dy was."""
+    return np.multiply(dy, cache, out=dy if overwrite else None)
 
 
-# of the feed-forward network
+# of the feed-forward network, which needs neither x nor dy again
 ACTIVATIONS: dict[str, tuple[Callable, Callable]] = {
     "relu": (relu_forward, relu_backward),
-    "gelu": (blocked_gelu_forward, blocked_gelu_backward),
+    "gelu": (
+        partial(blocked_gelu_forward, overwrite=True),
+        partial(blocked_gelu_backward, overwrite=True),
+    ),
 }

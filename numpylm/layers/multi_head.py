@@ -118,7 +118,10 @@ def multi_head_backward(
     dmemory = linear_backward(p.key, dp.key, dk, cache.key)
     dmemory += linear_backward(p.value, dp.value, dv, cache.value)
     dx = linear_backward(p.query, dp.query, dq, cache.query)
-    return (dx, dmemory) if cache.cross else dx + dmemory
+    if cache.cross:
+        return dx, dmemory
+    dx += dmemory
+    return dx
 
 
 def split_heads(x: Array, n_heads: int) -> Array:

@@ -62,6 +62,8 @@ def residual_backward(
     norm, c_norm, c_sublayer, c_dropout = cache
     if norm == "pre":
         dh = sublayer_backward(dropout_backward(dy, c_dropout), c_sublayer)
-        return dy + layer_norm_backward(p, dp, dh, c_norm)
+        dx = layer_norm_backward(p, dp, dh, c_norm)
+        dx += dy
+        return dx
     dsum = layer_norm_backward(p, dp, dy, c_norm)
     return dsum + sublayer_backward(dropout_backward(dsum, c_dropout), c_sublayer)

@@ -44,6 +44,18 @@ def test_gelu_in_blocks_is_gelu(block):
     )
 
 
+def test_gelu_over_its_input_is_gelu():
+    x, dy = X.copy(), np.cos(X)
+    y, slope = blocked_gelu_forward(x, 100, overwrite=True)
+    dx = blocked_gelu_backward(dy, slope, overwrite=True)
+    assert slope is x
+    assert dx is dy
+    expected, cache = blocked_gelu_forward(X, 100)
+    np.testing.assert_array_equal(y, expected)
+    np.testing.assert_array_equal(slope, cache)
+    np.testing.assert_array_equal(dx, blocked_gelu_backward(np.cos(X), cache))
+
+
 @pytest.mark.parametrize("activation", [relu_forward, gelu_forward, blocked_gelu_forward])
 def test_far_from_zero_both_are_0_or_x(activation):
     np.testing.assert_array_equal(activation(np.array([-1e4, 1e4], np.float32))[0], [0.0, 1e4])
