@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import InitVar, dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -74,8 +75,8 @@ def adam_update(
     theta -= change
 
 
-def decay_weights(theta: Array, decay: float | Array, *, lr: float) -> None:
-    """Decoupled weight decay, θ ← (1 − η λ) θ, in place; λ is one number, or one per parameter."""
+def decay_weights(theta: Array, decay: float, *, lr: float) -> None:
+    """Decoupled weight decay, θ ← (1 − η λ) θ, in place."""
     theta *= 1.0 - lr * decay
 
 
@@ -108,12 +109,10 @@ def chunks(size: int) -> list[slice]:
     return [slice(i, i + CHUNK) for i in range(0, size, CHUNK)]
 
 
-def shared_decay(decay: Array | None, s: slice) -> float | Array | None:
-    """λ of a chunk: one number if its parameters share it, as those of a matrix do; None if 0."""
-    if decay is None or not decay[s].any():
-        return None
-    own = decay[s]
-    return float(own[0]) if (own == own[0]).all() else own.copy()
+def stretches(decay: Array) -> list[tuple[slice, float]]:
+    """Where λ is not 0, as in matrices: slices of one λ each."""
+    ends = [0, *(np.flatnonzero(np.diff(decay)) + 1).tolist(), decay.size]
+    return [(slice(i, j), float(decay[i])) for i, j in pairwise(ends) if decay[i]]
 
 
 @dataclass
@@ -144,9 +143,9 @@ class Optimizer:
         self.state = {name: shared_zeros(self.theta.size, self.theta.dtype) for name in names}
         for name, vector in given.items():
             self.state[name][...] = vector
-        if self.name != "adamw":
-            decay = None
-        self._decays = [shared_decay(decay, s) for s in chunks(self.theta.size)]
+        if decay is None or self.name != "adamw":
+            decay = np.zeros(self.theta.size)
+        self._decays = [stretches(decay[s]) for s in chunks(self.theta.size)]
 
     def update(self, grad: Array, lr: float, scale: float = 1.0) -> None:
         """One step with the gradient scale · grad."""
@@ -156,13 +155,13 @@ class Optimizer:
     def update_chunks(self, part: slice, grad: Array, step: int, lr: float, scale: float) -> None:
         """What a step does to a part of the ``chunks``, none of which needs another."""
         mine = zip(chunks(self.theta.size)[part], self._decays[part], strict=True)
-        for s, decay in mine:
+        for s, decays in mine:
             theta, g = self.theta[s], grad[s]
             if self.name == "sgd":
                 u = self.state["u"][s] if self.momentum else None
                 sgd_update(theta, g, u, lr=lr, momentum=self.momentum, scale=scale)
                 continue
-            if decay is not None:
-                decay_weights(theta, decay, lr=lr)
+            for stretch, decay in decays:
+                decay_weights(theta[stretch], decay, lr=lr)
             m, v = self.state["m"][s], self.state["v"][s]
             adam_update(theta, g, m, v, step=step, lr=lr, betas=self.betas, scale=scale)

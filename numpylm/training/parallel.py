@@ -70,6 +70,7 @@ class DataParallel:
         self.gradients = [shared_zeros(theta.size, theta.dtype) for _ in range(n_shards)]
         self.views = [view(p, g) for g in self.gradients]
         self.linears = [list(parts(v, Linear)) for v in self.views]
+        self.sums = [_others(v) for v in self.views]
         self.pool = ThreadPoolExecutor(n_shards) if n_shards > 1 else None
         # None: they are made with the first gradient, when all that they copy is there
         self.processes: list[Process] | None = None if is_shared(theta) else []
@@ -158,12 +159,10 @@ class DataParallel:
     def _clear(self, index: int) -> None:
         """The gradient of a shard is 0. Of a weight that is only said: the first product that is
         added will take its place, without reading what was there."""
-        weights = {id(linear.weight) for linear in self.linears[index]}
         for linear in self.linears[index]:
             linear.weight[0], linear.fresh = 0.0, True  # who adds to it otherwise will be found
-        for _, g in leaves(self.views[index]):
-            if id(g) not in weights:
-                g[...] = 0.0
+        for g in self.sums[index]:
+            g[...] = 0.0
 
     def _add(self, part: slice) -> list[float]:
         """Add the gradients of all shards up, in the first; returns the squared norms of chunks."""
@@ -204,6 +203,12 @@ class DataParallel:
         for process in self.processes or []:
             process.close()
         self.processes = []
+
+
+def _others(tree: Any) -> list[Array]:
+    """All arrays of a tree but the weights of its linear maps."""
+    weights = {id(linear.weight) for linear in parts(tree, Linear)}
+    return [array for _, array in leaves(tree) if id(array) not in weights]
 
 
 def _cut(batch: Batch, n_shards: int) -> list[Batch]:
