@@ -23,7 +23,7 @@ from numpylm.layers.cross_entropy import IGNORE, cross_entropy_backward, cross_e
 from numpylm.models.gpt import GPT, GPTConfig, gpt_backward, gpt_forward
 from numpylm.parameters import Array
 
-BLOCKED_FROM = 1 << 20  # logits; fewer stay near the processor as they are
+BLOCKED_FROM = 1 << 18  # logits; fewer stay near the processor as they are
 
 
 def causal_lm_forward(
