@@ -82,6 +82,17 @@ def gelu_blocks() -> Forms:
     }
 
 
+def gelu_over() -> Forms:
+    """GELU's slope over its input, dx over dy, not in new arrays: copies of 512 × 1536 numbers"""
+    x, dy = normal(512, 1536), normal(512, 1536)
+
+    def both(overwrite: bool) -> Array:
+        _, slope = blocked_gelu_forward(x.copy(), overwrite=overwrite)
+        return blocked_gelu_backward(dy.copy(), slope, overwrite=overwrite)
+
+    return {"over": lambda: both(True), "new": lambda: both(False)}
+
+
 def mean() -> Forms:
     """Means of rows as products with 1/D: 384 rows of 128"""
     x, weights = normal(384, 128), np.full(128, 1 / 128, np.float32)
@@ -247,6 +258,7 @@ def transposed() -> Forms:
 CHOICES: dict[str, Callable[[], Forms]] = {
     "gelu": gelu,
     "gelu-blocks": gelu_blocks,
+    "gelu-over": gelu_over,
     "mean": mean,
     "adam": adam,
     "tiles-64": attention(6, 4, 64),
