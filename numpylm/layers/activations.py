@@ -83,7 +83,7 @@ def blocked_gelu_forward(
     The passes over a block find it near the processor; so the slope is made then and there, and
     is all that the backward needs: σ + xσ 2u′ (1 − σ). ``overwrite`` puts it where x was.
     """
-    y, slope = np.empty(x.shape, x.dtype), x if overwrite else x.copy()
+    y, slope = np.empty(x.shape, x.dtype), np.ascontiguousarray(x) if overwrite else x.copy()
     y_rows, slope_rows = y.reshape(-1), slope.reshape(-1)
     for start in range(0, x.size, block):
         s = slice(start, start + block)

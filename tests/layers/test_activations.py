@@ -56,6 +56,14 @@ def test_gelu_over_its_input_is_gelu():
     np.testing.assert_array_equal(dx, blocked_gelu_backward(np.cos(X), cache))
 
 
+def test_gelu_over_an_input_that_is_a_view():
+    columns = X[:1200].reshape(40, 30).T
+    y, slope = blocked_gelu_forward(columns.copy(order="K"), 100, overwrite=True)
+    expected, cache = blocked_gelu_forward(columns, 100)
+    np.testing.assert_array_equal(y, expected)
+    np.testing.assert_array_equal(slope, cache)
+
+
 @pytest.mark.parametrize("activation", [relu_forward, gelu_forward, blocked_gelu_forward])
 def test_far_from_zero_both_are_0_or_x(activation):
     np.testing.assert_array_equal(activation(np.array([-1e4, 1e4], np.float32))[0], [0.0, 1e4])
