@@ -2,9 +2,9 @@
 
     loss = −(1 / n) Σ_t log P(x_{t+1} | x_1 … x_t)      nats per token; perplexity = exp(loss)
 
-The chain rule makes this the exact −log probability of the text, so a model that minimises it
-learns the distribution of the language. The targets are the ids shifted by one, which the data
-loader does: the target of position t is the token at t + 1.
+The chain rule makes n times this the exact −log probability of the text after its first token, so
+a model that minimises it learns the distribution of the language. The targets are the ids shifted
+by one, which the data loader does: the target of position t is the token at t + 1.
 """
 
 from __future__ import annotations

@@ -8,7 +8,7 @@ is told where something is missing. Deletion leaves no trace: it must also find 
 
     loss = −(1 / n) Σ_t log P(y_t | y_{<t}, corrupted source)       nats per target token
 
-Source: Raffel et al. 2020 (T5), arXiv:1910.10683, §3.1.4 (spans); Lewis et al. 2020 (BART),
+Source: Raffel et al. 2020 (T5), arXiv:1910.10683, §3.1.4, §3.3.4 (spans); Lewis et al. 2020 (BART),
 arXiv:1910.13461, §2.2 (deletion).
 """
 
@@ -33,9 +33,10 @@ def corrupt_spans(
 
     sentinels: ids that occur in no text, one more than there are spans; they mark the spans in
     the source, and in the target what each held. The last one ends the target. Raises
-    ``ValueError`` for a rate outside (0, 1), a mean length below 1, or too few sentinels.
+    ``ValueError`` for fewer than 2 tokens, a rate outside (0, 1), a mean length below 1, or too
+    few sentinels.
     """
-    _require_rate(rate)
+    _require(ids, rate)
     if mean_length < 1.0:
         raise ValueError(f"mean_length {mean_length} is below 1")
     n = len(ids)
@@ -65,9 +66,9 @@ def delete_tokens(
     """(source, target) of one text (n,): each token is deleted with probability ``rate``.
 
     At least one is deleted and at least one stays. The target is the text. Raises ``ValueError``
-    for a rate outside (0, 1).
+    for fewer than 2 tokens or a rate outside (0, 1).
     """
-    _require_rate(rate)
+    _require(ids, rate)
     draw = rng.random(len(ids))
     keep = draw >= rate
     keep[draw.argmin()] = False
@@ -115,6 +116,8 @@ def _random_parts(total: int, parts: int, rng: np.random.Generator) -> Array:
     return np.diff(np.concatenate([[0], cuts, [total]])).astype(np.int64)
 
 
-def _require_rate(rate: float) -> None:
+def _require(ids: Array, rate: float) -> None:
+    if len(ids) < 2:
+        raise ValueError(f"{len(ids)} tokens are too few: one has to leave and one to stay")
     if not 0.0 < rate < 1.0:
         raise ValueError(f"rate {rate} is not in (0, 1)")

@@ -43,3 +43,6 @@ def test_bad_settings_are_named(rng):
         corrupt_spans(ids, rng, sentinels=SENTINELS, mean_length=0.5)
     with pytest.raises(ValueError, match="5 spans need 6 sentinels, there are 2"):
         corrupt_spans(ids, rng, sentinels=SENTINELS[:2], rate=0.5)
+    for corrupt in (delete_tokens, lambda one, rng: corrupt_spans(one, rng, sentinels=SENTINELS)):
+        with pytest.raises(ValueError, match="1 tokens are too few: one has to leave"):
+            corrupt(ids[:1], rng)
