@@ -36,13 +36,13 @@ FORMULAS = {
     "3.2": {
         "causal self-attention": r"a = x + \mathrm{Attn}(Q, K, V from \mathrm{LN}_1(x); causal)",
         "encoder-decoder attention": r"b = a + \mathrm{Attn}(Q from \mathrm{LN}_2(a); K, V from m)",
-        "feed-forward": r"y = b + \mathrm{FFN}(\mathrm{LN}_3(b))",
+        "feed-forward": r"x' = b + \mathrm{FFN}(\mathrm{LN}_3(b))",
         "logits": r"z_t = h_t E^\top",
         "output distribution": r"p_{tv} = \frac{e^{z_{tv}}}{\sum_{w=1}^{V} e^{z_{tw}}}",
         "cross entropy": r"L = -\frac1n \sum_t \ln p_{t, target_t}",
         "backward of softmax and loss": r"dz = \frac{1}{n} (p - y)",
         "backward of the output layer": r"dh = dz E",
-        "backward of tied weights": r"dE = \sum_{t: id_t = v} dx_t + dz^\top h",
+        "backward of tied weights": r"dE_v = \sum_{t: id_t = v} dx_t + \sum_t dz_{tv} h_t",
         "gradient of the memory": r"dm = dK W_K^\top + dV W_V^\top",
     },
     "3.3": {
