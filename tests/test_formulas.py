@@ -51,7 +51,7 @@ FORMULAS = {
         "classification": r"z_b = pooled_b W + b",
         "labelling": r"z_{bt} = h_{bt} W + b",
         "answering": r"L = -\frac{1}{2B} \sum_b [\log P^s_b(s_b) + \log P^e_b(e_b)]",
-        "best answer": r"\arg\max_{s \le e} z^s_s + z^e_e",
+        "best answer": r"\arg\max_{i \le j} z^s_i + z^e_j",
         "beam search": r"s(y) = \frac{\log P(y \mid source)}{((5 + |y|)/6)^\alpha}",
         "backward of a head": r"dW = pooled^\top dz",
         "backward of answering": r"dz^s_{bt} = \frac{1}{2B} (P^s_b(t) - y^s_{bt})",
