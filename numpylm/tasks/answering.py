@@ -1,4 +1,4 @@
-"""§3.3 step 2: question answering, where the answer is a span of a story.
+"""§3.3 step 3: question answering, where the answer is a span of a story.
 
 generated    stories of people, places and things (``stories.py``; default, no download)
 FILE.tsv     question, story, answer; 90 : 5 : 5, all questions on one story in one part

@@ -1,4 +1,4 @@
-"""§3.3 step 2: classification, a text to one of a few labels.
+"""§3.3 step 3: classification, a text to one of a few labels.
 
 pydoc       a paragraph of documentation to the part of the standard library that it comes from
             (default, no download); all paragraphs of a file are in one part

@@ -1,4 +1,4 @@
-"""§3.3 step 2: examples of the downstream tasks.
+"""§3.3 step 3: examples of the downstream tasks.
 
     Pair        source -> target          translation, summarisation, copy, reverse, sort
     Labelled    text -> label             classification

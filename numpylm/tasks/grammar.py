@@ -1,4 +1,4 @@
-"""§3.3 step 2: sentence pairs of English and an invented language, from a seeded grammar.
+"""§3.3 step 3: sentence pairs of English and an invented language, from a seeded grammar.
 
 The invented language, here called Taluvi, differs from English as real languages do:
 

@@ -1,4 +1,4 @@
-"""§3.3 step 2: sequence labelling, one label for each word.
+"""§3.3 step 3: sequence labelling, one label for each word.
 
 pydoc       the tokens of small functions of the standard library, and what each of them is:
             keyword, parameter, attribute, ... (``python_tokens.py``; default, no download); all

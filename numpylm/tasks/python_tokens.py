@@ -1,4 +1,4 @@
-"""§3.3 step 2: what each token of a Python function is, as the compiler sees it.
+"""§3.3 step 3: what each token of a Python function is, as the compiler sees it.
 
     def, if, and       keyword           x (in the signature) parameter, wherever it is used
     name after def     function          x (assigned)         variable

@@ -1,4 +1,4 @@
-"""§3.3 step 2: data files of the downstream tasks, read strictly and split without leaks.
+"""§3.3 step 3: data files of the downstream tasks, read strictly and split without leaks.
 
 A source is a file, which is split here, or a folder with one file for each part: ``train*``,
 ``valid*`` (or ``val*``, ``dev*``) and ``test*``. Any file may be gzipped (``.gz``). What cannot be

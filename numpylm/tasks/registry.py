@@ -1,4 +1,4 @@
-"""§3.3 step 2: the downstream tasks by name, each with its data, baselines and scores.
+"""§3.3 step 3: the downstream tasks by name, each with its data, baselines and scores.
 
 kind         examples       who solves it (§2.2)
 pairs        ``Pair``       encoder and decoder; or a decoder that continues the source

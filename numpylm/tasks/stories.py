@@ -1,4 +1,4 @@
-"""§3.3 step 2: short stories with a question whose answer is a span of the story.
+"""§3.3 step 3: short stories with a question whose answer is a span of the story.
 
 People move between places, take things, drop them and give them away. What is asked depends on
 

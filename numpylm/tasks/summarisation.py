@@ -1,4 +1,4 @@
-"""§3.3 step 2: summarisation, a text to one that says it in a line.
+"""§3.3 step 3: summarisation, a text to one that says it in a line.
 
 pydoc       the body of a docstring to its first line, as PEP 257 wants it to be a summary (default,
             no download); all docstrings of a file are in one part

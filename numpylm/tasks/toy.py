@@ -1,4 +1,4 @@
-"""§3.3 step 2: copy, reverse and sort sequences of symbols, the smallest tasks for two stacks.
+"""§3.3 step 3: copy, reverse and sort sequences of symbols, the smallest tasks for two stacks.
 
     copy       c a b  ->  c a b     attention must follow the position
     reverse    c a b  ->  b a c     attention must run against it

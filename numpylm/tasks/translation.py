@@ -1,4 +1,4 @@
-"""§3.3 step 2: translation, from sentence pairs that are generated or read from files.
+"""§3.3 step 3: translation, from sentence pairs that are generated or read from files.
 
 generated   English and an invented language (``grammar.py``; default, no download)
 FILE.tsv    source, target and perhaps more columns (such as Tatoeba's attribution), 90 : 5 : 5;
