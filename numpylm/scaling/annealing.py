@@ -40,7 +40,7 @@ def annealing_areas(learning_rates: Array, memory: float = MEMORY) -> tuple[Arra
 
 @dataclass(frozen=True)
 class Annealing:
-    """theta = (ln of A's share, α, C, ln L_0): C enters as it is and may have either sign."""
+    """theta = (ln of A's term at the centre, α, C, ln L_0); C may have either sign."""
 
     form: str = "annealing"
     inputs: tuple[str, ...] = ("S1", "S2")

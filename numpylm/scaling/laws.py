@@ -9,15 +9,14 @@
 
 All but the last two are one formula, E + (Σ_k A_k / x_k^α_k)^γ, with some parts left out:
 Chinchilla has γ = 1; Kaplan has no E, γ = α_D, and an inner exponent of 1 for D. E is the loss
-that no model and no amount of data can get below, the entropy of the text.
+that no model of the family can get below, however large it is and however much it reads.
 
 A fit does not move A and α themselves. With z_k = ln x_k − mean it writes each term as
 
     A_k / x_k^α_k = exp((c_k − ε_k z_k) / γ),      ε_k = γ α_k,      c_k = γ ln A_k − ε_k mean_k
 
-c_k is ln of the term's share of the loss at the centre of the data, ε_k its slope there. A and α
-are almost perfectly correlated, as the intercept far outside the data follows the slope; c and ε
-are not.
+c_k is γ ln of the term at the centre of the data, −ε_k its slope there. A and α are almost
+perfectly correlated, as the intercept far outside the data follows the slope; c and ε are not.
 
 Source: Kaplan et al. 2020, arXiv:2001.08361, Eq. 1.5; Hoffmann et al. 2022, arXiv:2203.15556, §3.3.
 """

@@ -9,10 +9,10 @@ and the optimum of A/N_T^α + B/D^β at fixed N_∖E D, where
 
     α A N_T^(−α−1) dN_T/dN_∖E = β B D^(−β) / N_∖E
 
-looks like a power law with a much larger exponent. It is no power law: its local slope falls from
-almost 1 to Chinchilla's a.
+looks like a power law with a much larger exponent. It is no power law: its local slope rises to
+almost 1 and falls to Chinchilla's a.
 
-Porian et al. trained the models: each of five corrections to Kaplan's set-up moves the exponent.
+Porian et al. trained the models: each of four corrections to Kaplan's set-up moves the exponent.
 
 Source: Pearce & Song 2024, arXiv:2406.12907; Porian et al. 2024, arXiv:2406.19146, and its data.
 """
