@@ -2,7 +2,7 @@
 
     Q = X W_Q,  K = M W_K,  V = M W_V         (B, T, D) each; M = X for self-attention
     head_h = Attention(Q_h, K_h, V_h)         on columns h·d_head … (h+1)·d_head, d_head = D / H
-    Y = Concat(head_1, …, head_H) W_O
+    Y = Concat(head_0, …, head_{H−1}) W_O
 
 Cross-attention is the same with keys and values from another sequence M, the encoder's memory.
 
