@@ -9,10 +9,11 @@ Counts are sparse, so two classical ways of smoothing:
     add-k          P(w | h) = (c(h w) + k) / (c(h ·) + k V)
     Witten-Bell    P(w | h) = (c(h w) + N(h) P(w | h′)) / (c(h ·) + N(h))
 
-N(h) is the number of different tokens seen after h, h′ is h without its oldest token, and the
-empty history falls back to 1 / V: the more kinds of continuation, the more is left to the shorter
-history. Nothing is tuned. A neural model that does not beat the trigram has learned no more than
-counting gives. Source: Chen & Goodman 1999, Computer Speech & Language 13:359–394, §2.
+N(h) is the number of different tokens seen after h, and h′ is h without its oldest token: the more
+kinds of continuation, the more is left to the shorter history. The empty history falls back to
+1 / V; one that was never seen leaves all to the shorter one. Nothing is tuned. A neural model that
+does not beat the trigram has learned no more than counting gives. Source: Chen & Goodman 1999,
+Computer Speech & Language 13:359–394, §2.
 """
 
 from __future__ import annotations
@@ -45,11 +46,14 @@ class NGram:
     counts: tuple[_Counts, ...]  # of orders 1 … n
 
     def probabilities(self, stream: Array) -> Array:
-        """P(stream[i] | the order − 1 tokens before it) for i = 1 … n − 1; shape (n − 1,).
+        """P(stream[t] | the order − 1 tokens before it) for t = 1 … T − 1; shape (T − 1,).
 
         At the start of the stream the history is shorter: there Witten-Bell uses a shorter order,
-        add-k, which has none, 1 / V.
+        add-k, which has none, 1 / V. Raises ``ValueError`` if T < 2 or an id is not below V.
         """
+        if len(stream) < 2:
+            raise ValueError(f"{len(stream)} tokens: nothing to predict, at least 2 are needed")
+        _check_ids(stream, self.vocab_size)
         p = np.full(len(stream) - 1, 1.0 / self.vocab_size)
         for order in range(1, min(self.order, len(stream)) + 1):
             if self.add_k is not None and order < self.order:
@@ -60,7 +64,7 @@ class NGram:
         return p
 
     def loss(self, stream: Array) -> float:
-        """Mean −log P over the tokens 1 … n − 1 of a stream, in nats per token."""
+        """Mean −ln P over the tokens 1 … T − 1 of a stream, in nats per token."""
         return float(-np.log(self.probabilities(stream)).mean())
 
     def _smooth(self, counts: _Counts, grams: Array, shorter: Array) -> Array:
@@ -76,10 +80,10 @@ class NGram:
 
 
 def train_ngram(stream: Array, order: int, vocab_size: int, *, add_k: float | None = None) -> NGram:
-    """Count a stream of ids (n,). Witten-Bell by default, add-k if ``add_k`` is given.
+    """Count a stream of ids (T,). Witten-Bell by default, add-k if ``add_k`` is given.
 
     Raises ``ValueError`` if the order is below 1, the stream is shorter than the order, k is not
-    positive, or V ** order does not fit 63 bits.
+    positive, V ** order does not fit 63 bits, or an id is not one of 0 … V − 1.
     """
     if order < 1 or len(stream) < order:
         raise ValueError(f"{len(stream)} tokens cannot make {order}-grams")
@@ -87,6 +91,7 @@ def train_ngram(stream: Array, order: int, vocab_size: int, *, add_k: float | No
         raise ValueError(f"add-k needs k > 0, not {add_k}")
     if vocab_size**order >= 2**63:
         raise ValueError(f"{order}-grams over a vocabulary of {vocab_size} do not fit 63 bits")
+    _check_ids(stream, vocab_size)
     counts = tuple(_count(stream, n, vocab_size) for n in range(1, order + 1))
     return NGram(order, vocab_size, add_k, counts)
 
@@ -102,6 +107,13 @@ def ngram_losses(train: Array, valid: Array, vocab_size: int) -> dict[str, float
         for name, n in names.items()
         if vocab_size**n < 2**63
     }
+
+
+def _check_ids(stream: Array, vocab_size: int) -> None:
+    """Two n-grams would get the same key if an id were not a digit in base V."""
+    low, high = np.min(stream), np.max(stream)
+    if low < 0 or high >= vocab_size:
+        raise ValueError(f"ids from {low} to {high} do not fit a vocabulary of {vocab_size}")
 
 
 def _count(stream: Array, order: int, vocab_size: int) -> _Counts:

@@ -68,6 +68,20 @@ def test_bad_settings_are_refused():
         train_ngram(np.array([0, 1, 2]), 3, 3_000_000)
 
 
+def test_ids_outside_the_vocabulary_are_refused():
+    """Their keys would be those of other n-grams: [0, 2] in base 2 is [1, 0]."""
+    with pytest.raises(ValueError, match="ids from 0 to 2 do not fit a vocabulary of 2"):
+        train_ngram(np.array([0, 2]), 2, 2)
+    model = train_ngram(np.array([0, 1, 0]), 2, 2)
+    with pytest.raises(ValueError, match="ids from -1 to 1 do not fit a vocabulary of 2"):
+        model.probabilities(np.array([1, -1]))
+
+
+def test_a_loss_needs_two_tokens():
+    with pytest.raises(ValueError, match="1 tokens: nothing to predict"):
+        train_ngram(np.array([0, 1, 0]), 2, 2).loss(np.array([1]))
+
+
 def test_a_huge_vocabulary_has_no_trigram():
     assert set(ngram_losses(np.array([0, 1, 2, 3]), np.array([0, 1]), 3_000_000)) == (
         {"unigram", "bigram"}
