@@ -99,6 +99,16 @@ def _of_a_statement(node: ast.Expr) -> Iterator[Change]:
             call = copy.deepcopy(node.value)
             call.args[2] = _parse(f"{FACTOR} * ({ast.unparse(call.args[2])})")
             yield "factor 1.001", ast.Expr(call)
+        if ast.unparse(node.value.func) == "add_product":
+            yield from _of_an_added_product(*map(ast.unparse, node.value.args))
+
+
+def _of_an_added_product(out: str, left: str, right: str) -> Iterator[Change]:
+    """``add_product(out, left, right)`` is ``out += left @ right``, with the mistakes of both."""
+    update, product = _statement(f"{out} += {left} @ {right}"), _parse(f"{left} @ {right}")
+    yield from _of_an_update(update)  # type: ignore[arg-type]  # += is an AugAssign
+    for mistake, wrong in _of_arithmetic(product):  # type: ignore[arg-type]  # @ is a BinOp
+        yield mistake, _statement(f"{out} += {ast.unparse(wrong)}")
 
 
 def _of_arithmetic(node: ast.BinOp) -> Iterator[Change]:

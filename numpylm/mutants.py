@@ -38,7 +38,7 @@ CAUGHT, NOT_RUN, SAME, SURVIVES = "caught", "does not run", "equivalent", "SURVI
 # The line after the mutation, and why it computes the same.
 EQUIVALENT = {
     "dscores *= 1.0 / math.sqrt(k.shape[-1])": "the forward requires q and k of one width",
-    "dq *= 1.0 / math.sqrt(k.shape[-1])": "the same, in tiles",
+    "dq *= 1.0 / math.sqrt(k.shape[-1])": "as in attention, q and k have one width",
     "if predicted.size <= len(rows)": "if all are predicted, the set of the others is empty",
     "if wanted.size < len(rows)": "there is one wanted token for each predicted position",
     "dx = dx * math.sqrt(dx.shape[-1])": "a constant was added: its backward is the identity",

@@ -133,7 +133,12 @@ def test_what_the_mistakes_are():
         ("factor 1.001", "dp.bias += 1.001 * rows_dy.sum(axis=0)"),
         ("mean for sum", "dp.bias += rows_dy.mean(axis=0)"),
         ("wrong axis", "dp.bias += rows_dy.sum(axis=-1)"),
+        ("sign", "dp.weight -= rows_x.T @ rows_dy"),  # of add_product, which adds it in blocks
+        ("factor 1.001", "dp.weight += 1.001 * (rows_x.T @ rows_dy)"),
     } <= made
+    assert {"= for +=", "stray 1/N", "transposed"} <= {
+        mistake for mistake, after in made if after.startswith("dp.weight")
+    }
     changes = [m.after for m in mutants_of(attention.attention_backward)]
     assert "dscores *= 1.0 / q.shape[-1]" in changes
     assert "dscores = softmax_backward(dweights, dropped)" in changes
