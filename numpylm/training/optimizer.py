@@ -143,9 +143,11 @@ class Optimizer:
         self.state = {name: shared_zeros(self.theta.size, self.theta.dtype) for name in names}
         for name, vector in given.items():
             self.state[name][...] = vector
-        if decay is None or self.name != "adamw":
-            decay = np.zeros(self.theta.size)
-        self._decays = [stretches(decay[s]) for s in chunks(self.theta.size)]
+        if self.name != "adamw":
+            decay = None
+        self._decays = [
+            [] if decay is None else stretches(decay[s]) for s in chunks(self.theta.size)
+        ]
 
     def update(self, grad: Array, lr: float, scale: float = 1.0) -> None:
         """One step with the gradient scale · grad."""

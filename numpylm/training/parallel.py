@@ -70,7 +70,7 @@ class DataParallel:
         self.gradients = [shared_zeros(theta.size, theta.dtype) for _ in range(n_shards)]
         self.views = [view(p, g) for g in self.gradients]
         self.linears = [list(parts(v, Linear)) for v in self.views]
-        self.sums = [_others(v) for v in self.views]
+        self.others = [_others(v) for v in self.views]
         self.pool = ThreadPoolExecutor(n_shards) if n_shards > 1 else None
         # None: they are made with the first gradient, when all that they copy is there
         self.processes: list[Process] | None = None if is_shared(theta) else []
@@ -161,7 +161,7 @@ class DataParallel:
         added will take its place, without reading what was there."""
         for linear in self.linears[index]:
             linear.weight[0], linear.fresh = 0.0, True  # who adds to it otherwise will be found
-        for g in self.sums[index]:
+        for g in self.others[index]:
             g[...] = 0.0
 
     def _add(self, part: slice) -> list[float]:
