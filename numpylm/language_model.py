@@ -18,7 +18,6 @@ from numpylm.generation.sampling import generate
 from numpylm.models.gpt import GPT, GPTConfig, gpt_forward
 from numpylm.objectives.causal import causal_lm_forward
 from numpylm.parameters import Array, leaves
-from numpylm.training.parallel import one_blas_thread
 from numpylm.training.run import open_run
 
 
@@ -69,13 +68,12 @@ class LanguageModel:
         # nothing); what stands before it cannot change any more.
         tail = [int(ids[-1])]
         known = len(self.tokenizer.decode(tail))
-        with one_blas_thread():  # one token at a time is too little for more
-            for token in new:
-                tail.append(token)
-                piece = self.tokenizer.decode(tail)[known:]
-                if not piece.endswith("\N{REPLACEMENT CHARACTER}"):  # half a character so far
-                    yield piece
-                    tail, known = [token], len(self.tokenizer.decode([token]))
+        for token in new:
+            tail.append(token)
+            piece = self.tokenizer.decode(tail)[known:]
+            if not piece.endswith("\N{REPLACEMENT CHARACTER}"):  # half a character so far
+                yield piece
+                tail, known = [token], len(self.tokenizer.decode([token]))
         if rest := self.tokenizer.decode(tail)[known:]:
             yield rest
 
@@ -95,10 +93,7 @@ class LanguageModel:
             parts += [
                 (windows[i : i + 16], targets[i : i + 16]) for i in range(0, len(windows), 16)
             ]
-        with one_blas_thread():
-            losses = [
-                float(causal_lm_forward(self.p, *part, config=self.config)[0]) for part in parts
-            ]
+        losses = [float(causal_lm_forward(self.p, *part, config=self.config)[0]) for part in parts]
         return float(np.average(losses, weights=[targets.size for _, targets in parts]))
 
     def logits(self, ids: Array) -> Array:

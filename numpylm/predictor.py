@@ -30,7 +30,6 @@ from numpylm.parameters import Array
 from numpylm.training.architecture import DENOISING, PAIRS
 from numpylm.training.heads import best_span, word_pieces
 from numpylm.training.pairs import Writer, decode_ordinary, encode_known
-from numpylm.training.parallel import one_blas_thread
 from numpylm.training.pretraining import pair_batch
 from numpylm.training.run import Run, open_run
 
@@ -67,16 +66,15 @@ class Predictor:
                 f"{self.run.folder} was trained for {self.objective}, which takes "
                 f"{'a second text' if wants else 'one text'}"
             )
-        with one_blas_thread():
-            if self.objective in (*PAIRS, *DENOISING):
-                return self._written(text, beam)
-            if self.objective == "classification":
-                return self._class(text)
-            if self.objective == "labelling":
-                return self._labels(text)
-            if self.objective == "answering":
-                return self._answer(second, text)
-            return self._follows(text, second) if second else self._filled(text)
+        if self.objective in (*PAIRS, *DENOISING):
+            return self._written(text, beam)
+        if self.objective == "classification":
+            return self._class(text)
+        if self.objective == "labelling":
+            return self._labels(text)
+        if self.objective == "answering":
+            return self._answer(second, text)
+        return self._follows(text, second) if second else self._filled(text)
 
     def attention(self, text: str, *, beam: int = 1) -> tuple[list[str], list[str], Array]:
         """(source tokens, target tokens, weights (T, S)) of what an encoder-decoder writes.
