@@ -7,10 +7,10 @@ python -m tests.benchmarks.attention --json
 Causal self-attention of 4 heads of 32 features, float32, on queries, keys and values that lie in
 memory as a layer's products leave them. Our forms are cut over the batch as in training: two
 shards, one thread each, BLAS at one thread. PyTorch's is ``scaled_dot_product_attention`` on two
-threads. The first line is the form that the library takes at that length. GFLOP/s count the
-products of visible pairs, 12 d_head · T (T + 1) / 2 a head; the plain form does twice as many. The
-peak is that of large matrix products on the same threads. Without PyTorch our forms are timed
-alone.
+threads, in a process of its own. The first line is the form that the library takes at that length.
+GFLOP/s count the products of visible pairs, 12 d_head · T (T + 1) / 2 a head; the plain form does
+twice as many. The peak is that of large matrix products on the same threads. Without PyTorch our
+forms are timed alone.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from numpylm.layers.multi_head import TILED_FROM, split_heads
 from numpylm.layers.tiled_attention import tiled_attention_backward, tiled_attention_forward
 from numpylm.parameters import Array, pack
 from numpylm.training.parallel import DataParallel, keep_freed_pages, one_blas_thread
-from tests.benchmarks.turns import alternate, has_pytorch, report, summary
+from tests.benchmarks.turns import OwnProcess, Side, alternate, has_pytorch, report, summary
 
 FORMS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     "plain": (attention_forward, attention_backward),
@@ -62,12 +62,13 @@ def in_shards(form: str) -> DataParallel:
     return DataParallel(forward, backward, theta, p, 2, lambda batch: 1)
 
 
-def torch_attention(batch: dict[str, Array]) -> Callable[[], object]:
+def torch_attention(length: int) -> Callable[[], object]:
     """The same in PyTorch, on two threads."""
     import torch
     from torch.nn.functional import scaled_dot_product_attention
 
     torch.set_num_threads(2)
+    batch = inputs(length)
     leaves = [torch.from_numpy(a).requires_grad_() for a in map(batch.get, "qkv")]
     dy = torch.from_numpy(batch["dy"])
 
@@ -83,12 +84,12 @@ def compare(length: int, turns: int, calls: int, pytorch: bool) -> dict:
     batch, shards = inputs(length), {form: in_shards(form) for form in FORMS}
     keep_freed_pages()
     with one_blas_thread(), shards["plain"] as plain, shards["tiled"] as tiled:
-        sides: dict[str, Callable[[], object]] = {
+        sides: dict[str, Side] = {
             "plain": lambda: plain.gradient([batch], [0]),
             "tiled": lambda: tiled.gradient([batch], [0]),
         }
         if pytorch:
-            sides["pytorch"] = torch_attention(batch)
+            sides["pytorch"] = OwnProcess(torch_attention, length)
         times = alternate(sides, turns, calls)
         peak = gemm_peak(plain)
     flops = 12 * batch["q"].size * (length + 1) / 2

@@ -9,8 +9,8 @@ logits (B, T, V) and a loss; back come the gradients of the hidden states and of
 the loss in its plain form and block by block in the logits' memory; the first line is the form
 that the objective takes. The batch is cut as in training: two shards on two threads, BLAS at one
 thread, the two gradients of the matrix added at the end. PyTorch: ``linear`` and ``cross_entropy``
-on two threads. GFLOP/s count the three matrix products, 6 B T D V; the peak is that of large ones
-on the same threads. Without PyTorch our forms are timed alone.
+on two threads, in a process of its own. GFLOP/s count the three matrix products, 6 B T D V; the
+peak is that of large ones on the same threads. Without PyTorch our forms are timed alone.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from numpylm.objectives.causal import BLOCKED_FROM
 from numpylm.parameters import Array, leaves, pack
 from numpylm.training.parallel import Batch, DataParallel, keep_freed_pages, one_blas_thread
 from tests.benchmarks.cases import CASES
-from tests.benchmarks.turns import alternate, has_pytorch, report, summary
+from tests.benchmarks.turns import OwnProcess, Side, alternate, has_pytorch, report, summary
 
 LOSSES: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
     "plain": (cross_entropy_forward, cross_entropy_backward),
@@ -95,12 +95,12 @@ def compare(case: str, turns: int, calls: int, pytorch: bool) -> dict:
     shards = {form: in_shards(theta, p, tied, form) for form in LOSSES}
     keep_freed_pages()
     with one_blas_thread(), shards["plain"] as plain, shards["blocked"] as blocked:
-        sides: dict[str, Callable[[], object]] = {
+        sides: dict[str, Side] = {
             "plain": lambda: plain.gradient([batch], [0]),
             "blocked": lambda: blocked.gradient([batch], [0]),
         }
         if pytorch:
-            sides["pytorch"] = torch_output(p, batch, tied)
+            sides["pytorch"] = OwnProcess(torch_output, p, batch, tied)
         times = alternate(sides, turns, calls)
         peak = gemm_peak(plain)
     ours = "blocked" if targets.size // 2 * vocab_size >= BLOCKED_FROM else "plain"

@@ -1,15 +1,18 @@
 """Time the generation of a text in numpylm and in eager PyTorch, alternately in one run.
 
-python -m tests.benchmarks.generate              256 tokens, nanogpt-cpu's model, one text
-python -m tests.benchmarks.generate --json
+python -m tests.benchmarks.generate              256 tokens, nanogpt-cpu's model (a), one text
+python -m tests.benchmarks.generate --cases a c  also the model of case c of cases.py
+python -m tests.benchmarks.generate --one-thread numpylm with BLAS at one thread beside it
 python -m tests.benchmarks.generate --full       numpylm without its cache, too
+python -m tests.benchmarks.generate --json
 
 Both sides: the same model with a context of 256, one text at a time, float32, temperature 0.8, a
-key-value cache that is allocated once, and what a whole call costs, set-up included. PyTorch has
-two threads, fused attention and inference mode; numpylm one thread. The sides take turns, so that a
-slow moment of the machine meets both; the ratio of each turn shows the spread. There are no GFLOP/s
-here: every matrix is read for a single row, so calls and memory set the pace, not arithmetic.
-Without PyTorch the other columns still print.
+key-value cache that is allocated once, and what a whole call costs, set-up included. Either may use
+two threads: BLAS does from about half a million weights a matrix on. PyTorch has a process of its
+own, fused attention and inference mode. The sides take turns, so that a slow moment of the machine
+meets both; the ratio of each turn shows the spread. There are no GFLOP/s here: every matrix is read
+for a single row, so calls and memory set the pace, not arithmetic. Without PyTorch the other
+columns still print.
 """
 
 from __future__ import annotations
@@ -26,8 +29,8 @@ import numpy as np
 from numpylm.generation.sampling import draw, generate, next_token_distribution
 from numpylm.models.gpt import GPT, GPTConfig, gpt_forward, gpt_init
 from numpylm.training.parallel import one_blas_thread
-from numpylm.training.presets import preset
-from tests.benchmarks.turns import alternate, has_pytorch, ratio, written
+from tests.benchmarks.cases import CASES
+from tests.benchmarks.turns import OwnProcess, Side, alternate, has_pytorch, ratio, written
 
 PROMPT = np.array([0], np.int64)
 TEMPERATURE = 0.8
@@ -42,61 +45,76 @@ def full_forward(p: GPT, config: GPTConfig, tokens: int) -> None:
         ids.append(draw(distribution, rng))
 
 
-def torch_generation(p: GPT, config: GPTConfig, tokens: int, threads: int) -> Callable[[], object]:
+def torch_generation(config: GPTConfig, tokens: int, threads: int) -> Callable[[], object]:
     """The same in PyTorch, from the same parameters."""
     import torch
 
     from tests.torch_reference import torch_generate, torch_parameters
 
     torch.set_num_threads(threads)
-    t = torch_parameters(p)
+    t = torch_parameters(gpt_init(1, config)[1])
     return lambda: torch_generate(t, torch.tensor(PROMPT), tokens, config, TEMPERATURE)
 
 
-def compare(turns: int, tokens: int, threads: int, full: bool, pytorch: bool) -> dict:
+def compare(case: str, turns: int, tokens: int, threads: int, rivals: list[str]) -> dict:
     """Medians over all turns, and time of each rival / our time."""
-    settings = dataclasses.replace(preset("nanogpt-cpu"), context=256)
-    config = settings.model_config(vocab_size=65)
+    settings, vocab_size = CASES[case]
+    config = dataclasses.replace(settings, context=256).model_config(vocab_size)
     _, p = gpt_init(1, config)
 
     def cached() -> None:
         rng = np.random.default_rng(0)
         list(generate(p, PROMPT, tokens, config=config, rng=rng, temperature=TEMPERATURE))
 
-    sides: dict[str, Callable[[], object]] = {"numpylm": cached}
-    if pytorch:
-        sides["pytorch"] = torch_generation(p, config, tokens, threads)
-    if full:
+    def on_one_thread() -> None:
+        with one_blas_thread():
+            cached()
+
+    sides: dict[str, Side] = {"numpylm": cached}
+    if "one_thread" in rivals:
+        sides["one_thread"] = on_one_thread
+    if "pytorch" in rivals:
+        sides["pytorch"] = OwnProcess(torch_generation, config, tokens, threads)
+    if "full_forward" in rivals:
         sides["full_forward"] = lambda: full_forward(p, config, tokens)
-    with one_blas_thread():
-        times = alternate(sides, turns)
+    times = alternate(sides, turns)
     figures: dict = {
         f"{n}_us_per_token": 1e6 * statistics.median(t) / tokens for n, t in times.items()
     }
     return figures | {n: ratio(times, n, "numpylm") for n in times if n != "numpylm"}
 
 
+NAMES = {
+    "numpylm": "numpylm",
+    "one_thread": "on one thread",
+    "pytorch": "PyTorch",
+    "full_forward": "without its cache",
+}
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--cases", nargs="+", choices=list("abc"), default=["a"])
     parser.add_argument("--turns", type=int, default=20)
     parser.add_argument("--tokens", type=int, default=256)
     parser.add_argument("--threads", type=int, default=2, help="of PyTorch")
+    parser.add_argument("--one-thread", action="store_true")
     parser.add_argument("--full", action="store_true", help="also without the cache")
     parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
-    a = arguments
-    figures = compare(a.turns, a.tokens, a.threads, a.full, has_pytorch())
-    if arguments.json:
-        print(json.dumps(figures))
-        return 0
-    names = {"numpylm": "numpylm", "pytorch": "PyTorch", "full_forward": "numpylm, no cache"}
-    for key, name in names.items():
-        if f"{key}_us_per_token" not in figures:
+    a = parser.parse_args()
+    wanted = {"one_thread": a.one_thread, "pytorch": has_pytorch(), "full_forward": a.full}
+    rivals = [name for name, is_wanted in wanted.items() if is_wanted]
+    for case in a.cases:
+        figures = compare(case, a.turns, a.tokens, a.threads, rivals)
+        if a.json:
+            print(json.dumps({"case": case} | figures), flush=True)
             continue
-        line = f"{name:<18} {figures[f'{key}_us_per_token']:8.0f} µs a token"
-        if key != "numpylm":
-            line += f"; its time / numpylm's: {written(figures[key])}"
-        print(line)
+        print(f"{case}:")
+        for key in ["numpylm", *rivals]:
+            line = f"   {NAMES[key]:<18} {figures[f'{key}_us_per_token']:8.0f} µs a token"
+            if key != "numpylm":
+                line += f"; its time / numpylm's: {written(figures[key])}"
+            print(line, flush=True)
     return 0
 
 

@@ -1,4 +1,8 @@
-"""Taking turns: what is compared meets the same slow moments of the machine."""
+"""Taking turns: what is compared meets the same slow moments of the machine.
+
+PyTorch has a process of its own, as where somebody uses it: numpylm tells the memory allocator of
+its process to keep freed pages, and the time of PyTorch's steps depends on that setting, too.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +13,10 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from multiprocessing import get_context
 from typing import Any
+
+from numpylm.training.parallel import keep_freed_pages
 
 
 def has_pytorch() -> bool:
@@ -33,14 +40,49 @@ def seconds(f: Callable[[], object], calls: int = 1) -> float:
     return statistics.median(times)
 
 
-def alternate(
-    sides: dict[str, Callable[[], object]], turns: int, calls: int = 1
-) -> dict[str, list[float]]:
+class OwnProcess:
+    """The function that ``make(*arguments)`` returns, in a new Python process.
+
+    ``kept_pages`` gives that process numpylm's setting of the allocator. It ends with this one.
+    """
+
+    def __init__(
+        self, make: Callable[..., Callable[[], object]], *arguments: Any, kept_pages: bool = False
+    ) -> None:
+        context = get_context("spawn")
+        self.connection, other_end = context.Pipe()
+        work = (other_end, kept_pages, make, arguments)
+        context.Process(target=_serve, args=work, daemon=True).start()
+        other_end.close()
+
+    def seconds(self, calls: int) -> float:
+        """The median time of a call, measured over there."""
+        self.connection.send(calls)
+        return self.connection.recv()
+
+
+def _serve(connection: Any, kept_pages: bool, make: Any, arguments: tuple) -> None:
+    if kept_pages:
+        keep_freed_pages()
+    f = make(*arguments)
+    while True:
+        try:
+            calls = connection.recv()
+        except EOFError:
+            return
+        connection.send(seconds(f, calls))
+
+
+Side = Callable[[], object] | OwnProcess
+
+
+def alternate(sides: dict[str, Side], turns: int, calls: int = 1) -> dict[str, list[float]]:
     """Seconds of each side in each turn; a turn before the first one warms up."""
     times: dict[str, list[float]] = {name: [] for name in sides}
     for turn in range(turns + 1):
         for name, side in sides.items():
-            taken = seconds(side, calls)
+            own = isinstance(side, OwnProcess)
+            taken = side.seconds(calls) if own else seconds(side, calls)
             if turn:
                 times[name].append(taken)
     return times
@@ -77,7 +119,8 @@ def report(case: str, figures: dict, as_json: bool) -> None:
     print(f"{case}: matrix products reach {peak:.0f} GFLOP/s here")
     for name in [ours, *(n for n, r in figures.items() if isinstance(r, dict))]:
         ms, rate = figures[f"{name}_ms"], figures[f"{name}_gflops"]
-        line = f"   {name:<10} {ms:8.1f} ms, {rate:4.0f} GFLOP/s, {rate / peak:4.0%} of that"
+        line = f"   {name.replace('_', ' '):<18} {ms:8.1f} ms, {rate:4.0f} GFLOP/s, "
+        line += f"{rate / peak:4.0%} of that"
         if name != ours:
             line += f"; its time / that of {ours}: {written(figures[name])}"
         print(line, flush=True)
