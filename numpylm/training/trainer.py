@@ -114,8 +114,12 @@ class Trainer:
         from tqdm.auto import tqdm
 
         config = self.config
-        bar = tqdm(total=config.steps, initial=self.step, unit="step", disable=None)
-        with locked(self.run.folder), self.parallel() as parallel, bar, stop_signal() as stop:
+        with (
+            locked(self.run.folder),
+            self.parallel() as parallel,  # before the bar: its thread would get a heap of its own
+            tqdm(total=config.steps, initial=self.step, unit="step", disable=None) as bar,
+            stop_signal() as stop,
+        ):
             self._require_last()
             if not self.run.metrics:
                 self._measure(parallel, 0.0, log)

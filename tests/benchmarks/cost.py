@@ -19,6 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
+from numpylm.training.parallel import keep_freed_pages
 from tests.benchmarks.turns import in_new_process
 from tests.peak import PeakMemory
 
@@ -40,6 +41,7 @@ def run(settings: list[str]) -> None:
 
     with tempfile.TemporaryDirectory() as runs:
         arguments = _parser().parse_args(["train", *settings, "--runs", str(Path(runs) / "runs")])
+        keep_freed_pages()  # before the thread that looks on, which would get a heap of its own
         wall, processor = time.perf_counter(), sum(os.times()[:4])
         with PeakMemory() as peak:
             started(arguments).fit(log=None)

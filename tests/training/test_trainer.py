@@ -7,6 +7,7 @@ import threading
 
 import numpy as np
 import pytest
+import tqdm.auto
 from threadpoolctl import threadpool_info, threadpool_limits
 
 from numpylm.baselines.ngram import train_ngram
@@ -296,6 +297,19 @@ def test_training_holds_blas_at_one_thread(tmp_path, config):
     with threadpool_limits(limits=2, user_api="blas"), trainer.parallel():
         blas = [pool for pool in threadpool_info() if pool["user_api"] == "blas"]
         assert {pool["num_threads"] for pool in blas} == {1}
+
+
+def test_memory_is_kept_before_the_progress_bar_starts_its_thread(tmp_path, config, monkeypatch):
+    """A thread from before gets a heap of its own, whose memory no step would use again."""
+    called = []
+    monkeypatch.setattr(trainer_module, "keep_freed_pages", lambda: called.append("kept"))
+    monkeypatch.setattr(
+        tqdm.auto, "tqdm", lambda *args, bar=tqdm.auto.tqdm, **kw: called.append("bar") or bar(**kw)
+    )
+    trainer = Trainer.start(tmp_path / "run", config)
+    called.clear()
+    trainer.fit(log=None)
+    assert called[:2] == ["kept", "bar"]
 
 
 def test_a_run_that_was_just_started_can_be_resumed(tmp_path, config):
