@@ -1,5 +1,10 @@
 """The benchmarks measure what the library does: they run, and both forms of a choice agree."""
 
+import multiprocessing
+import os
+import time
+from functools import partial
+
 import numpy as np
 import pytest
 
@@ -9,6 +14,7 @@ from numpylm.training.processes import shared
 from numpylm.training.trainer import Trainer
 from tests.benchmarks.choices import CHOICES, compare, forms_of
 from tests.benchmarks.training import here
+from tests.benchmarks.turns import OwnProcess, alternate
 
 
 def test_a_training_of_the_benchmark_is_that_of_the_trainer(tmp_path):
@@ -44,3 +50,21 @@ def test_both_forms_of_a_choice_compute_the_same(name):
         ours, other = (form() for form in forms.values())
     ours = ours[0] if name == "gelu" else ours
     np.testing.assert_allclose(ours, other, rtol=2e-3, atol=2e-5)
+
+
+def sleeper(seconds, forbidden):
+    """A function that sleeps, in another process than the forbidden one."""
+    assert os.getpid() != forbidden
+    return partial(time.sleep, seconds)
+
+
+@pytest.mark.parametrize("kept_pages", [False, True])
+def test_a_rival_is_timed_in_a_process_that_ends_with_its_use(kept_pages):
+    others = set(multiprocessing.active_children())
+    rival = OwnProcess(sleeper, 0.02, os.getpid(), kept_pages=kept_pages)
+    (child,) = set(multiprocessing.active_children()) - others
+    times = alternate({"here": int, "there": rival}, turns=2)
+    assert all(t < 0.02 <= u for t, u in zip(times["here"], times["there"], strict=True))
+    del rival
+    child.join(timeout=10)
+    assert child.exitcode == 0

@@ -10,7 +10,7 @@ python -m tests.benchmarks.train_step --json
 Both sides: the same model and batch, float32, forward, backward, clipping, update, two threads. The
 sides take turns, a few steps each, so that a slow moment of the machine meets both; the ratio of
 each turn shows the spread. PyTorch runs in a process of its own, as its users have it. numpylm asks
-malloc to keep freed pages; PyTorch does not, and with V = 33,278 half of what separates the two is
+malloc to keep freed pages; PyTorch does not, and with V = 33,278 most of what separates the two is
 that: ``--kept-pages`` asks on its behalf. GFLOP/s are the useful matrix products of a step per
 second; their share is that of the rate of large matrix products on the same threads. Without
 PyTorch numpylm is timed alone.

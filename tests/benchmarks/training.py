@@ -10,7 +10,7 @@ evaluates), then the other one. After each such slice the loss of both on the wh
 is printed, with the seconds that the updates took. At the historic learning rate of WikiText-2 the
 first updates are chaotic: single precision's rounding errors grow to differences of many per cent,
 which ``--double`` precision shows to be rounding and nothing else. Both sides share a process, and
-so numpylm's setting of malloc, which is worth a quarter of PyTorch's time at V = 33,278. Without
+so numpylm's setting of malloc, which is worth 30 % of PyTorch's time at V = 33,278. Without
 PyTorch numpylm trains alone.
 """
 
