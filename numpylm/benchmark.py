@@ -16,11 +16,11 @@ import numpy as np
 from numpylm.models.gpt import gpt_init
 from numpylm.objectives.causal import causal_lm_backward, causal_lm_forward
 from numpylm.parameters import Array
+from numpylm.processes import keep_freed_pages, one_blas_thread, shared
 from numpylm.scaling.counting import parameter_counts, training_flops
 from numpylm.training.config import TrainConfig
 from numpylm.training.optimizer import Optimizer, clip_factor, decay_of_matrices
-from numpylm.training.parallel import DataParallel, keep_freed_pages, one_blas_thread
-from numpylm.training.processes import shared
+from numpylm.training.parallel import DataParallel
 
 
 class TrainingStep:

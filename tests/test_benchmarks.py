@@ -8,9 +8,9 @@ from functools import partial
 import numpy as np
 import pytest
 
+from numpylm.processes import shared
 from numpylm.training.causal import CausalLM
 from numpylm.training.config import TrainConfig
-from numpylm.training.processes import shared
 from numpylm.training.trainer import Trainer
 from tests.benchmarks.choices import CHOICES, compare, forms_of
 from tests.benchmarks.training import here

@@ -19,7 +19,7 @@ TOOLS = {"plotting.py", "exercises.py", "__main__.py"}
 TOOLS |= {f"book/{name}.py" for name in ("notebooks", "opening", "site", "commands")}
 # Top of the list imports nothing of the package; everything may import what stands above it.
 ORDER = (
-    "files", "parameters", "differences", "diagnosis", "gradcheck", "layers", "models",
+    "files", "parameters", "processes", "differences", "diagnosis", "gradcheck", "layers", "models",
     "objectives", "audit", "examples", "catalogue", "data", "baselines", "tasks", "generation",
     "plotting", "exercises", "book", "scaling.counting", "training", "scaling", "mutation",
     "mistakes", "bugs", "weak_checks", "mutants", "language_model", "predictor", "benchmark",

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from numpylm.parameters import Array, leaves
-from numpylm.training.processes import shared_zeros
+from numpylm.processes import shared_zeros
 
 CHUNK = 1 << 16  # numbers that are worked on at a time: their vectors stay near the processor
 

@@ -14,13 +14,10 @@ chunks of the vectors (threads would gain nothing there).
 
 from __future__ import annotations
 
-import ctypes
 import math
-import sys
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from contextvars import copy_context
 from itertools import chain, pairwise
 from typing import Any
@@ -29,8 +26,8 @@ import numpy as np
 
 from numpylm.layers.linear import Linear
 from numpylm.parameters import Array, leaves, parts, view
+from numpylm.processes import Process, is_shared, shared_zeros
 from numpylm.training.optimizer import Optimizer, chunks, squared_norm
-from numpylm.training.processes import Process, is_shared, shared_zeros
 
 Batch = dict[str, Array]  # the inputs of an objective by name; the first axis counts sequences
 Count = Callable[[Batch], Any]
@@ -221,32 +218,3 @@ def _cut(batch: Batch, n_shards: int) -> list[Batch]:
 def n_sequences(batch: Batch) -> int:
     """B, the length of the first axis."""
     return len(next(iter(batch.values())))
-
-
-@contextmanager
-def one_blas_thread() -> Iterator[None]:
-    """Hold BLAS at one thread: the shards are the parallelism."""
-    try:
-        from threadpoolctl import threadpool_limits
-    except ImportError:  # where there are no threads, as in a browser
-        yield
-        return
-    with threadpool_limits(limits=1, user_api="blas"):
-        yield
-
-
-def keep_freed_pages() -> bool:
-    """Ask glibc's malloc to keep freed memory instead of returning it to the system.
-
-    A training step allocates the same activations again and again; returning the pages costs a
-    page fault for each 4 KiB of them (about a third of a step). No effect and False elsewhere.
-    """
-    if not sys.platform.startswith("linux"):
-        return False
-    try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
-    except (OSError, AttributeError):
-        return False
-    m_trim_threshold, m_top_pad, m_mmap_max, m_arena_max = -1, -2, -4, -8
-    settings = [(m_mmap_max, 0), (m_trim_threshold, -1), (m_top_pad, 64 << 20), (m_arena_max, 1)]
-    return all([mallopt(option, value) == 1 for option, value in settings])

@@ -19,14 +19,14 @@ import numpy as np
 
 from numpylm.files import locked, write_atomically
 from numpylm.parameters import Array, leaves
+from numpylm.processes import keep_freed_pages, one_blas_thread, shared
 from numpylm.training.checkpoint import Checkpoint, copy_into, load_header, save_checkpoint
 from numpylm.training.config import TrainConfig
 from numpylm.training.objective import Objective
 from numpylm.training.objectives import load_objective
 from numpylm.training.optimizer import Optimizer, clip_factor, decay_of_matrices
-from numpylm.training.parallel import Batch, DataParallel, keep_freed_pages, one_blas_thread
+from numpylm.training.parallel import Batch, DataParallel
 from numpylm.training.pretrained import copy_trunk, frozen, require_fitting
-from numpylm.training.processes import shared
 from numpylm.training.run import Run, new_folder, open_run, require_free
 from numpylm.training.schedule import learning_rate
 from numpylm.training.stopping import TrainingInterrupted, stop_signal

@@ -36,10 +36,10 @@ from numpylm.layers.linear import add_product
 from numpylm.layers.multi_head import TILED_FROM, split_heads
 from numpylm.layers.tiled_attention import tiled_attention_backward, tiled_attention_forward
 from numpylm.parameters import Array
+from numpylm.processes import keep_freed_pages, one_blas_thread
 from numpylm.training import parallel
 from numpylm.training.config import TrainConfig
 from numpylm.training.optimizer import adam_update, chunks
-from numpylm.training.parallel import keep_freed_pages, one_blas_thread
 from tests.benchmarks.cases import CASES
 from tests.benchmarks.turns import alternate, ratio, written
 

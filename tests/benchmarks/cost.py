@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from numpylm.training.parallel import keep_freed_pages
+from numpylm.processes import keep_freed_pages
 from tests.benchmarks.turns import in_new_process
 from tests.peak import PeakMemory
 

@@ -33,7 +33,8 @@ from numpylm.layers.embedding import embedding_init, unembedding_backward, unemb
 from numpylm.layers.linear import linear_backward, linear_forward, linear_init
 from numpylm.objectives.causal import BLOCKED_FROM
 from numpylm.parameters import Array, leaves, pack
-from numpylm.training.parallel import Batch, DataParallel, keep_freed_pages, one_blas_thread
+from numpylm.processes import keep_freed_pages, one_blas_thread
+from numpylm.training.parallel import Batch, DataParallel
 from tests.benchmarks.cases import CASES
 from tests.benchmarks.turns import OwnProcess, Side, alternate, has_pytorch, report, summary
 

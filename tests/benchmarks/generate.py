@@ -28,7 +28,7 @@ import numpy as np
 
 from numpylm.generation.sampling import draw, generate, next_token_distribution
 from numpylm.models.gpt import GPT, GPTConfig, gpt_forward, gpt_init
-from numpylm.training.parallel import one_blas_thread
+from numpylm.processes import one_blas_thread
 from tests.benchmarks.cases import CASES
 from tests.benchmarks.turns import OwnProcess, Side, alternate, has_pytorch, ratio, written
 

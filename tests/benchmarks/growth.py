@@ -41,9 +41,9 @@ from typing import Any
 
 from numpylm.benchmark import TrainingStep, gemm_peak
 from numpylm.memory import process_bytes
+from numpylm.processes import one_blas_thread
 from numpylm.scaling.counting import parameter_counts, training_flops
 from numpylm.training.config import TrainConfig
-from numpylm.training.parallel import one_blas_thread
 from tests.benchmarks.turns import alternate, in_new_process, ratio
 from tests.peak import PeakMemory
 

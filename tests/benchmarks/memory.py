@@ -18,7 +18,7 @@ import statistics
 import sys
 
 from numpylm.benchmark import TrainingStep
-from numpylm.training.parallel import one_blas_thread
+from numpylm.processes import one_blas_thread
 from tests.benchmarks.cases import CASES, torch_step
 from tests.benchmarks.turns import has_pytorch, in_new_process, ratio, written
 from tests.peak import PeakMemory

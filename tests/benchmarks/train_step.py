@@ -23,8 +23,8 @@ import sys
 from dataclasses import replace
 
 from numpylm.benchmark import TrainingStep, gemm_peak
+from numpylm.processes import one_blas_thread
 from numpylm.scaling.counting import training_flops
-from numpylm.training.parallel import one_blas_thread
 from tests.benchmarks.cases import CASES, torch_step
 from tests.benchmarks.turns import OwnProcess, Side, alternate, has_pytorch, report, summary
 

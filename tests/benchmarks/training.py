@@ -26,12 +26,11 @@ from typing import Any
 import numpy as np
 
 from numpylm.parameters import view
+from numpylm.processes import keep_freed_pages, one_blas_thread, shared
 from numpylm.training.causal import CausalLM
 from numpylm.training.config import TrainConfig
 from numpylm.training.optimizer import Optimizer, clip_factor, decay_of_matrices
-from numpylm.training.parallel import keep_freed_pages, one_blas_thread
 from numpylm.training.presets import preset
-from numpylm.training.processes import shared
 from numpylm.training.schedule import learning_rate
 from tests.benchmarks.turns import has_pytorch
 

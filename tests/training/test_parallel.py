@@ -10,7 +10,8 @@ from numpylm.layers.linear import linear_backward, linear_forward, linear_init
 from numpylm.models.gpt import GPTConfig, gpt_init
 from numpylm.objectives.causal import causal_lm_backward, causal_lm_forward
 from numpylm.parameters import pack, view
-from numpylm.training.parallel import DataParallel, keep_freed_pages, one_blas_thread
+from numpylm.processes import keep_freed_pages, one_blas_thread
+from numpylm.training.parallel import DataParallel
 
 CONFIG = GPTConfig(vocab_size=11, context=7, n_layers=2, n_heads=2, d_model=8, d_ff=10, dropout=0.3)
 PAIR = causal_lm_forward, causal_lm_backward

@@ -11,11 +11,11 @@ import pytest
 
 from numpylm.models.gpt import GPTConfig, gpt_init
 from numpylm.objectives.causal import causal_lm_backward, causal_lm_forward
+from numpylm.processes import is_shared, shared, shared_zeros
 from numpylm.training import optimizer
 from numpylm.training import parallel as parallel_module
 from numpylm.training.optimizer import Optimizer, global_norm
 from numpylm.training.parallel import DataParallel
-from numpylm.training.processes import is_shared, shared, shared_zeros
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere shards have threads")
 CONFIG = GPTConfig(vocab_size=11, context=7, n_layers=2, n_heads=2, d_model=8, d_ff=10, dropout=0.3)
@@ -168,7 +168,7 @@ def test_a_killed_process_is_said(model, batch):
         parallel.gradient([batch], [0])
         os.kill(parallel.processes[0].pid, signal.SIGKILL)
         wait_until(lambda: ended(parallel.processes[0].pid))
-        with pytest.raises(ValueError, match="a process of the training was killed"):
+        with pytest.raises(ValueError, match="a process that shared the work was killed"):
             parallel.gradient([batch], [0])
 
 

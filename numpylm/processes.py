@@ -1,9 +1,10 @@
-"""§5.3 A process for a shard: nothing to wait for but the other shards.
+"""§5.3 Processes for the parts of a work: nothing to wait for but the other parts.
 
 Of the threads of a process one at a time may run Python, and between the short operations of a
-small model they wait for each other. Processes do not. Parameters and gradients lie in memory that
-all of them see (``shared_zeros``), so that only a batch goes there and a loss comes back. A process
-begins as a copy of this one (fork), with everything that its work needs at hand.
+small model they wait for each other. Processes do not. What they have in common lies in memory that
+all of them see (``shared_zeros``): in training parameters and gradients, so that only a batch goes
+there and a loss comes back. A process begins as a copy of this one (fork), with everything that its
+work needs at hand.
 
 Only Linux copies a process safely while libraries such as BLAS have threads; elsewhere, and where
 the parameters lie in memory of another kind, threads do the same work.
@@ -17,8 +18,8 @@ import signal
 import sys
 import time
 import warnings
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -29,7 +30,7 @@ from numpylm.parameters import Array, view
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-KILLED = "a process of the training was killed (is memory short?)"
+KILLED = "a process that shared the work was killed (is memory short?)"
 
 
 def shared_zeros(size: int, dtype: DTypeLike) -> Array:
@@ -120,3 +121,32 @@ def _serve(work: Callable[..., Any], connection: Connection) -> None:
             connection.send((failed, value, time.process_time()))
         except OSError:
             return
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Hold BLAS at one thread: the processes are the parallelism."""
+    try:
+        from threadpoolctl import threadpool_limits
+    except ImportError:  # where there are no threads, as in a browser
+        yield
+        return
+    with threadpool_limits(limits=1, user_api="blas"):
+        yield
+
+
+def keep_freed_pages() -> bool:
+    """Ask glibc's malloc to keep freed memory instead of returning it to the system.
+
+    A training step allocates the same activations again and again; returning the pages costs a
+    page fault for each 4 KiB of them (about a third of a step). No effect and False elsewhere.
+    """
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        mallopt = ctypes.CDLL("libc.so.6").mallopt
+    except (OSError, AttributeError):
+        return False
+    m_trim_threshold, m_top_pad, m_mmap_max, m_arena_max = -1, -2, -4, -8
+    settings = [(m_mmap_max, 0), (m_trim_threshold, -1), (m_top_pad, 64 << 20), (m_arena_max, 1)]
+    return all([mallopt(option, value) == 1 for option, value in settings])
