@@ -25,7 +25,7 @@ import numpy as np
 
 from numpylm.generation.folding import GELU_LINEAR, FoldedDecoder, FoldedLayer
 from numpylm.layers.attention import causal_mask
-from numpylm.layers.embedding import embedding_forward, unembedding_forward
+from numpylm.layers.embedding import embedding_forward
 from numpylm.layers.layer_norm import LayerNorm, layer_norm_forward
 from numpylm.layers.linear import Linear, linear_forward
 from numpylm.layers.multi_head import split_heads
@@ -71,16 +71,15 @@ def next_logits(
     length, context = ids.shape[1], past.shape[-2]
     if n + length > context:
         raise ValueError(f"{length} tokens after {n} exceed the context {context}")
-    x = _embed(p, ids, n)
+    x, bias = _embed(p, ids, n), _bias(p, length, n)
     for i, layer in enumerate(p.layers):
-        x = _layer(layer, x, past[i], n, memory[i] if memory else None, memory_mask, p.config)
+        kept = memory[i] if memory else None
+        x = _layer(layer, x, past[i], n, bias, kept, memory_mask, p.config)
     last = x[length - 1 :: length]
     if p.norm is not None:
         last = _unit(last) * p.norm.gamma
         if p.norm.beta is not None:
             last += p.norm.beta
-    if p.output is None:
-        return unembedding_forward(p.embedding.tokens, last)[0]
     return _linear(p.output, last)
 
 
@@ -93,9 +92,24 @@ def _embed(p: FoldedDecoder, ids: Array, n: int) -> Array:
     elif positions == "sinusoidal":
         x *= math.sqrt(d_model)
         x += sinusoidal_encoding(p.config.context, d_model, x.dtype)[n : n + length]
+    x = x.reshape(-1, d_model)
     if p.config.norm == "pre":
-        x -= np.add.reduce(x, axis=-1, keepdims=True) / d_model
-    return x.reshape(-1, d_model)
+        x -= x.dot(np.full(d_model, 1.0 / d_model, x.dtype))[:, None]
+    return x
+
+
+def _bias(p: FoldedDecoder, length: int, n: int) -> Array | None:
+    """What is added to the scores (…, T, n + T) of every layer: ALiBi, −∞ at what comes after."""
+    config, end, bias = p.config, n + length, None
+    dtype = p.embedding.tokens.weight.dtype
+    if config.positions == "alibi":  # the last queries of a full context serve every n
+        scale = config.alibi_scale
+        bias = alibi_bias(config.n_heads, length, config.context, dtype, scale=scale)
+        bias = bias[..., config.context - end :]
+    if length > 1:
+        allowed = np.zeros((), dtype) if bias is None else bias
+        bias = np.where(causal_mask(length, end), allowed, dtype.type(-np.inf))
+    return bias
 
 
 def _layer(
@@ -103,13 +117,14 @@ def _layer(
     x: Array,
     past: Array,
     n: int,
+    bias: Array | None,
     memory: KeyValues | None,
     memory_mask: Array | None,
     config: StackConfig,
 ) -> Array:
     """``transformer_layer_forward`` of rows x (B·T, D)."""
     activate = _gelu if config.activation == "gelu" else _relu
-    x = _residual(p.norms, 0, x, lambda h: _self_attend(p, h, past, n, config))
+    x = _residual(p.norms, 0, x, lambda h: _self_attend(p, h, past, n, bias))
     if memory is not None:
         x = _residual(p.norms, 1, x, lambda h: _cross_attend(p, h, *memory, memory_mask))
     return _residual(
@@ -131,13 +146,13 @@ def _relu(x: Array) -> Array:
 
 
 def _gelu(x: Array) -> Array:
-    """z (1 + tanh u), u = z³ + cz: GELU of numbers whose factors are in the matrices around it."""
+    """z tanh u + z, u = z³ + cz: GELU of numbers whose factors are in the matrices around it."""
     u = x * x
     u += GELU_LINEAR
     u *= x
     np.tanh(u, out=u)
-    u += 1.0
     u *= x
+    u += x
     return u
 
 
@@ -150,22 +165,19 @@ def _unit(x: Array, *, eps: float = 1e-5) -> Array:
     return x / np.sqrt(square)[:, None]
 
 
-def _self_attend(p: FoldedLayer, h: Array, past: Array, n: int, config: StackConfig) -> Array:
+def _self_attend(p: FoldedLayer, h: Array, past: Array, n: int, bias: Array | None) -> Array:
     """``multi_head_forward``, causal, over the keys and values so far and the new ones."""
-    _, batch, n_heads, context, d_head = past.shape
+    _, batch, n_heads, _, d_head = past.shape
     length = len(h) // batch
     end = n + length
     qkv = _linear(p.qkv, h).reshape(batch, length, 3, n_heads, d_head).transpose(2, 0, 3, 1, 4)
     past[:, :, :, n:end] = qkv[1:]
     keys, values = past[:, :, :, :end]
     scores = qkv[0] @ keys.swapaxes(-2, -1)
-    if config.positions == "alibi":  # the last queries of a full context serve every n
-        bias = alibi_bias(n_heads, length, context, h.dtype, scale=config.alibi_scale)
-        scores += bias[..., context - end :]
-    if length > 1:
-        np.copyto(scores, -np.inf, where=~causal_mask(length, end))
+    if bias is not None:
+        scores += bias
     y = _softmax_times(scores, values)
-    return _linear(p.output, y.swapaxes(1, 2).reshape(h.shape))
+    return _linear(p.output, y.swapaxes(1, 2).reshape(len(h), -1))
 
 
 def _cross_attend(

@@ -57,7 +57,7 @@ class FoldedDecoder:
     embedding: InputEmbedding
     layers: list[FoldedLayer]
     norm: LayerNorm | None  # pre-norm: before the output, its γ times √D
-    output: Linear | None  # (D, V); None if tied to the embedding
+    output: Linear  # (D, V); the token embedding, transposed, if tied
     config: GPTConfig | Seq2SeqConfig
 
 
@@ -69,7 +69,8 @@ def fold_decoder(p: GPT | Seq2Seq, config: GPTConfig | Seq2SeqConfig) -> FoldedD
     norm = None
     if decoder.norm is not None:
         norm = LayerNorm(math.sqrt(config.d_model) * decoder.norm.gamma, decoder.norm.beta)
-    return FoldedDecoder(embedding, layers, norm, p.output, config)
+    output = Linear(embedding.tokens.weight.T, None) if p.output is None else p.output
+    return FoldedDecoder(embedding, layers, norm, output, config)
 
 
 def _fold_layer(p: TransformerLayer, config: GPTConfig | Seq2SeqConfig) -> FoldedLayer:

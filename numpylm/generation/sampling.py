@@ -19,6 +19,8 @@ from numpylm.generation.folding import fold_decoder
 from numpylm.models.gpt import GPT, GPTConfig
 from numpylm.parameters import Array
 
+COLD = 1e-250  # a temperature as good as 0, but logits over it are still finite
+
 
 def next_token_distribution(
     logits: Array, *, temperature: float = 1.0, top_k: int | None = None, top_p: float = 1.0
@@ -38,9 +40,10 @@ def next_token_distribution(
         kept, whole = _largest(logits, top_k), logits
         logits = np.full_like(whole, -np.inf)
         logits[kept] = whole[kept]
-    with np.errstate(over="ignore"):  # near temperature 0 all but the largest go to −∞
-        p = np.exp((logits - logits.max()) / temperature)
-    p /= p.sum()  # of which one term is exp(0)
+    p = logits - logits.item(logits.argmax())
+    p /= max(temperature, COLD)
+    np.exp(p, out=p)
+    p /= np.add.reduce(p)  # of which one term is exp(0)
     if top_p < 1.0:
         possible = np.flatnonzero(p)
         order = possible[np.argsort(-logits[possible], kind="stable")]  # most probable first
@@ -64,8 +67,8 @@ def draw(p: Array, rng: np.random.Generator) -> int:
 
     It is what ``rng.choice(len(p), p=p)`` draws, without its checks.
     """
-    cumulative = p.cumsum()
-    return int(cumulative.searchsorted(rng.random() * cumulative[-1], side="right"))
+    cumulative = np.add.accumulate(p)
+    return int(cumulative.searchsorted(rng.random() * cumulative.item(-1), side="right"))
 
 
 def generate(

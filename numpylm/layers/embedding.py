@@ -36,9 +36,9 @@ def embedding_forward(p: Embedding, ids: Array) -> tuple[Array, Array]:
     negative one silently, and take booleans for a mask).
     """
     vocab_size = p.weight.shape[0]
-    if not np.issubdtype(ids.dtype, np.integer):
+    if ids.dtype.kind not in "iu":
         raise ValueError(f"token ids must be integers, not {ids.dtype}")
-    if ids.size and (ids.min() < 0 or ids.max() >= vocab_size):
+    if ids.size and not 0 <= ids.min() <= ids.max() < vocab_size:
         raise ValueError(
             f"token ids span {ids.min()} to {ids.max()}, the vocabulary has {vocab_size} entries"
         )
