@@ -75,62 +75,50 @@ def fold_decoder(p: GPT | Seq2Seq, config: GPTConfig | Seq2SeqConfig) -> FoldedD
 
 def _fold_layer(p: TransformerLayer, config: GPTConfig | Seq2SeqConfig) -> FoldedLayer:
     pre, scale = config.norm == "pre", 1.0 / math.sqrt(config.d_model // config.n_heads)
-    gelu = config.activation == "gelu"
-
-    def reads(norm: LayerNorm, linear: Linear, scale: float = 1.0) -> Linear:
-        return _scaled(_fold_norm(norm, linear) if pre else linear, scale)
-
-    def writes(linear: Linear) -> Linear:
-        return _centred(linear) if pre else linear
-
+    into, back = (GELU_SCALE, 0.5 / GELU_SCALE) if config.activation == "gelu" else (1.0, 1.0)
     own, cross, feed = p.self_attention, p.cross_attention, p.feed_forward
-    norm = p.self_attention_norm
-    qkv = [reads(norm, own.query, scale), reads(norm, own.key), reads(norm, own.value)]
-    norms = (norm, p.cross_attention_norm, p.feed_forward_norm)
+
+    def reads(norm: LayerNorm, *linears: Linear, scale: float = 1.0) -> Linear:
+        return _reads(norm if pre else None, linears, scale)
+
+    norms = (p.self_attention_norm, p.cross_attention_norm, p.feed_forward_norm)
     return FoldedLayer(
-        _side_by_side(qkv),
-        writes(own.output),
-        reads(p.cross_attention_norm, cross.query, scale) if cross else None,
+        reads(norms[0], own.query, own.key, own.value, scale=scale),
+        _writes(own.output, pre),
+        reads(norms[1], cross.query, scale=scale) if cross else None,
         cross.key if cross else None,
         cross.value if cross else None,
-        writes(cross.output) if cross else None,
-        reads(p.feed_forward_norm, feed.hidden, GELU_SCALE if gelu else 1.0),
-        writes(_input_scaled(feed.output, 0.5 / GELU_SCALE) if gelu else feed.output),
+        _writes(cross.output, pre) if cross else None,
+        reads(norms[2], feed.hidden, scale=into),
+        _writes(feed.output, pre, back),
         () if pre else norms,
     )
 
 
-def _fold_norm(norm: LayerNorm, linear: Linear) -> Linear:
-    """W′ = √D γ ⊙ W, b′ = β W + b."""
-    weight = (math.sqrt(norm.gamma.size) * norm.gamma)[:, None] * linear.weight
-    if norm.beta is None:
-        return Linear(weight, linear.bias)
-    shift = norm.beta @ linear.weight
-    return Linear(weight, shift if linear.bias is None else shift + linear.bias)
-
-
-def _centred(linear: Linear) -> Linear:
-    """The same map, its output of mean 0."""
-    weight, bias = linear.weight, linear.bias
-    weight = weight - weight.mean(axis=1, keepdims=True)
-    return Linear(weight, None if bias is None else bias - bias.mean())
-
-
-def _scaled(linear: Linear, scale: float) -> Linear:
-    if scale == 1.0:
-        return linear
-    bias = linear.bias
-    return Linear(scale * linear.weight, None if bias is None else scale * bias)
-
-
-def _input_scaled(linear: Linear, scale: float) -> Linear:
-    """The map of scale · x."""
-    return Linear(scale * linear.weight, linear.bias)
-
-
-def _side_by_side(linears: list[Linear]) -> Linear:
-    """Several maps of one input as one map."""
+def _reads(norm: LayerNorm | None, linears: tuple[Linear, ...], scale: float) -> Linear:
+    """W′ = √D γ ⊙ W, b′ = β W + b, of maps of one input, side by side; the first times scale."""
     weight = np.concatenate([linear.weight for linear in linears], axis=1)
-    if linears[0].bias is None:
-        return Linear(weight, None)
-    return Linear(weight, np.concatenate([linear.bias for linear in linears]))
+    bias = None
+    if linears[0].bias is not None:
+        bias = np.concatenate([linear.bias for linear in linears])
+    if norm is not None:
+        if norm.beta is not None:
+            shift = norm.beta @ weight
+            bias = shift if bias is None else shift + bias
+        weight *= (math.sqrt(norm.gamma.size) * norm.gamma)[:, None]
+    if scale != 1.0:
+        first = slice(linears[0].weight.shape[1])
+        weight[:, first] *= scale
+        if bias is not None:
+            bias[first] *= scale
+    return Linear(weight, bias)
+
+
+def _writes(linear: Linear, centred: bool, scale: float = 1.0) -> Linear:
+    """The map of scale · x, its output of mean 0 if ``centred``."""
+    weight, bias = scale * linear.weight, linear.bias
+    if centred:
+        d_model = weight.shape[1]
+        weight -= (weight @ np.full(d_model, 1.0 / d_model, weight.dtype))[:, None]
+        bias = None if bias is None else bias - bias.mean()
+    return Linear(weight, bias)
