@@ -140,7 +140,7 @@ def predict(arguments: argparse.Namespace) -> int:
 
 def generate(arguments: argparse.Namespace) -> int:
     """Print the prompt and what the model makes of it, token by token."""
-    names = ("tokens", "temperature", "top_k", "top_p", "seed")
+    names = ("tokens", "temperature", "top_k", "top_p", "seed", "threads")
     sampling = {name: getattr(arguments, name) for name in names}
     pieces = load(arguments.run).stream(arguments.prompt, **sampling)
     first = next(pieces, "")  # an error in the prompt shows before anything is printed

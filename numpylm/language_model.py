@@ -48,12 +48,14 @@ class LanguageModel:
         top_k: int | None = None,
         top_p: float = 1.0,
         seed: int = 0,
+        threads: int = 1,
     ) -> Iterator[str]:
         """``tokens`` tokens that continue the prompt, in pieces as they are drawn.
 
         An empty prompt starts after the end of a line. temperature 0 is greedy; the same seed
-        gives the same text. Raises ``ValueError`` for a prompt with characters that the vocabulary
-        does not know, or settings out of range (see ``generation.sampling``).
+        gives the same text. As many processes as ``threads`` share the work. Raises ``ValueError``
+        for a prompt with characters that the vocabulary does not know, or settings out of range
+        (see ``generation.sampling``).
         """
         ids = self.tokenizer.encode(prompt) if prompt else self._start()
         if len(ids) == 0:
@@ -62,7 +64,7 @@ class LanguageModel:
             raise ValueError(f"seed is {seed}; it must not be negative")
         new = generate(
             self.p, ids, tokens, config=self.config, rng=np.random.default_rng(seed),
-            temperature=temperature, top_k=top_k, top_p=top_p,
+            temperature=temperature, top_k=top_k, top_p=top_p, threads=threads,
         )  # fmt: skip
         # Decoding the last token again shows what stands between it and the next (a blank, or
         # nothing); what stands before it cannot change any more.

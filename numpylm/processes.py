@@ -20,6 +20,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -91,6 +92,16 @@ class Process:
             return ValueError(KILLED), None
         return error, value
 
+    def check(self) -> None:
+        """Raise what ended its work before anyone asked for an answer."""
+        if self.connection.poll():
+            raise self.answer()[0] or RuntimeError("a process has nothing more to do")
+
+    def kill(self) -> None:
+        """End it in the middle of its work."""
+        os.kill(self.pid, signal.SIGKILL)
+        self.close()
+
     def close(self) -> None:
         """Let it end; without this it ends with this process."""
         self.connection.close()
@@ -124,15 +135,49 @@ def _serve(work: Callable[..., Any], connection: Connection) -> None:
 
 
 @contextmanager
+def apart() -> Iterator[Callable[[int], None]]:
+    """``f(pid)`` keeps another process off this one's processor, where this one stays meanwhile.
+
+    Two processes that wait for each other all the time are hardly ever ready at once if they share
+    a processor, so the system may see no reason to part them. Linux only.
+    """
+    try:
+        allowed = os.sched_getaffinity(0)
+        with open("/proc/self/stat") as file:
+            here = int(file.read().rpartition(")")[2].split()[36])
+        os.sched_setaffinity(0, {here})
+    except OSError:  # it is not allowed to: the system decides
+        yield lambda pid: None
+        return
+
+    def move_away(pid: int) -> None:
+        with suppress(OSError):
+            os.sched_setaffinity(pid, allowed - {here} or allowed)
+
+    try:
+        yield move_away
+    finally:
+        os.sched_setaffinity(0, allowed)
+
+
+@contextmanager
 def one_blas_thread() -> Iterator[None]:
     """Hold BLAS at one thread: the processes are the parallelism."""
     try:
-        from threadpoolctl import threadpool_limits
+        blas = _blas()
     except ImportError:  # where there are no threads, as in a browser
         yield
         return
-    with threadpool_limits(limits=1, user_api="blas"):
+    with blas.limit(limits=1):
         yield
+
+
+@cache
+def _blas() -> Any:
+    """The BLAS libraries in use: to look for them takes longer than to generate a token."""
+    from threadpoolctl import ThreadpoolController
+
+    return ThreadpoolController().select(user_api="blas")
 
 
 def keep_freed_pages() -> bool:

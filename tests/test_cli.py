@@ -49,6 +49,11 @@ def test_train_generate_evaluate(here, capsys):
     assert len(written) == 4 + 20 + 1
     assert main(["generate", "runs/run", "--prompt", "the ", "--tokens", "20", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["text"] == written[:-1]
+    shared = ["generate", "runs/run", "--prompt", "the ", "--tokens", "20", "--threads"]
+    assert main([*shared, "2"]) == 0
+    assert capsys.readouterr().out == written
+    assert main([*shared, "3"]) == 2
+    assert "threads is 3; it must be 1 to 2, one a head" in capsys.readouterr().err
 
     assert main(["evaluate", "runs/run", "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)

@@ -19,14 +19,13 @@ Source: Shazeer 2019, arXiv:1911.02150, §2.4.1 (incremental multi-head attentio
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 
 import numpy as np
 
 from numpylm.generation.folding import GELU_LINEAR, FoldedDecoder, FoldedLayer
 from numpylm.layers.attention import causal_mask
 from numpylm.layers.embedding import embedding_forward
-from numpylm.layers.layer_norm import LayerNorm, layer_norm_forward
+from numpylm.layers.layer_norm import layer_norm_forward
 from numpylm.layers.linear import Linear, linear_forward
 from numpylm.layers.multi_head import split_heads
 from numpylm.layers.positional import alibi_bias, sinusoidal_encoding
@@ -37,10 +36,25 @@ from numpylm.parameters import Array
 KeyValues = tuple[Array, Array]  # (B, H, S, d_head) each
 
 
+class Group:
+    """The processes that share a model's matrices out among them: here one, with all of them."""
+
+    def total(self, y: Array) -> Array:
+        """Σ y over the processes."""
+        return y
+
+    def join(self, y: Array) -> Array:
+        """The y of all processes, side by side on the last axis."""
+        return y
+
+
+ALONE = Group()
+
+
 def empty_past(p: FoldedDecoder, batch: int) -> Array:
     """Room for the keys and values of ``batch`` sequences as long as the context."""
     c = p.config
-    shape = (c.n_layers, 2, batch, c.n_heads, c.context, c.d_model // c.n_heads)
+    shape = (c.n_layers, 2, batch, len(p.heads), c.context, c.d_model // c.n_heads)
     return np.empty(shape, p.embedding.tokens.weight.dtype)
 
 
@@ -60,6 +74,7 @@ def next_logits(
     n: int,
     memory: list[KeyValues] | None = None,
     memory_mask: Array | None = None,
+    group: Group = ALONE,
 ) -> Array:
     """Logits (B, V) of the token that follows ids (B, T), which stand at positions n … n + T − 1.
 
@@ -74,13 +89,13 @@ def next_logits(
     x, bias = _embed(p, ids, n), _bias(p, length, n)
     for i, layer in enumerate(p.layers):
         kept = memory[i] if memory else None
-        x = _layer(layer, x, past[i], n, bias, kept, memory_mask, p.config)
+        x = _layer(layer, x, past[i], n, bias, kept, memory_mask, p.config, group)
     last = x[length - 1 :: length]
     if p.norm is not None:
         last = _unit(last) * p.norm.gamma
         if p.norm.beta is not None:
             last += p.norm.beta
-    return _linear(p.output, last)
+    return group.join(_linear(p.output, last))
 
 
 def _embed(p: FoldedDecoder, ids: Array, n: int) -> Array:
@@ -94,7 +109,7 @@ def _embed(p: FoldedDecoder, ids: Array, n: int) -> Array:
         x += sinusoidal_encoding(p.config.context, d_model, x.dtype)[n : n + length]
     x = x.reshape(-1, d_model)
     if p.config.norm == "pre":
-        x -= x.dot(np.full(d_model, 1.0 / d_model, x.dtype))[:, None]
+        x -= x.dot(p.average)[:, None]
     return x
 
 
@@ -105,7 +120,7 @@ def _bias(p: FoldedDecoder, length: int, n: int) -> Array | None:
     if config.positions == "alibi":  # the last queries of a full context serve every n
         scale = config.alibi_scale
         bias = alibi_bias(config.n_heads, length, config.context, dtype, scale=scale)
-        bias = bias[..., config.context - end :]
+        bias = bias[p.heads.start : p.heads.stop, :, config.context - end :]
     if length > 1:
         allowed = np.zeros((), dtype) if bias is None else bias
         bias = np.where(causal_mask(length, end), allowed, dtype.type(-np.inf))
@@ -121,28 +136,26 @@ def _layer(
     memory: KeyValues | None,
     memory_mask: Array | None,
     config: StackConfig,
+    group: Group,
 ) -> Array:
     """``transformer_layer_forward`` of rows x (B·T, D)."""
-    activate = _gelu if config.activation == "gelu" else _relu
-    x = _residual(p.norms, 0, x, lambda h: _self_attend(p, h, past, n, bias))
+    x = _add(p, 0, x, group.total(_self_attend(p, _enter(p, x), past, n, bias)))
     if memory is not None:
-        x = _residual(p.norms, 1, x, lambda h: _cross_attend(p, h, *memory, memory_mask))
-    return _residual(
-        p.norms, -1, x, lambda h: _linear(p.feed_output, activate(_linear(p.hidden, h)))
-    )
+        x = _add(p, 1, x, group.total(_cross_attend(p, _enter(p, x), *memory, memory_mask)))
+    z = _linear(p.hidden, _enter(p, x))
+    z = _gelu(z) if config.activation == "gelu" else np.maximum(z, 0, out=z)
+    return _add(p, -1, x, group.total(_linear(p.feed_output, z)))
 
 
-def _residual(
-    norms: tuple[LayerNorm, ...], which: int, x: Array, sublayer: Callable[[Array], Array]
-) -> Array:
-    """``residual_forward``; in pre-norm all of the layer norm but ``_unit`` is folded."""
-    if not norms:
-        return x + sublayer(_unit(x))
-    return layer_norm_forward(norms[which], x + sublayer(x))[0]
+def _enter(p: FoldedLayer, x: Array) -> Array:
+    """What a sublayer reads: in pre-norm, ``_unit`` is all of the norm that is not folded."""
+    return x if p.norms else _unit(x)
 
 
-def _relu(x: Array) -> Array:
-    return np.maximum(x, 0, out=x)
+def _add(p: FoldedLayer, which: int, x: Array, y: Array) -> Array:
+    """``residual_forward`` of a sublayer that gave y."""
+    y += x
+    return layer_norm_forward(p.norms[which], y)[0] if p.norms else y
 
 
 def _gelu(x: Array) -> Array:
@@ -172,11 +185,11 @@ def _self_attend(p: FoldedLayer, h: Array, past: Array, n: int, bias: Array | No
     end = n + length
     qkv = _linear(p.qkv, h).reshape(batch, length, 3, n_heads, d_head).transpose(2, 0, 3, 1, 4)
     past[:, :, :, n:end] = qkv[1:]
-    keys, values = past[:, :, :, :end]
-    scores = qkv[0] @ keys.swapaxes(-2, -1)
+    seen = past[:, :, :, :end]
+    scores = qkv[0] @ seen[0].swapaxes(-2, -1)
     if bias is not None:
         scores += bias
-    y = _softmax_times(scores, values)
+    y = _softmax_times(scores, seen[1])
     return _linear(p.output, y.swapaxes(1, 2).reshape(len(h), -1))
 
 

@@ -32,6 +32,7 @@ from numpylm.models.gpt import GPT, GPTConfig
 from numpylm.models.layer import TransformerLayer
 from numpylm.models.seq2seq import Seq2Seq, Seq2SeqConfig
 from numpylm.models.stack import Stack
+from numpylm.parameters import Array
 
 GELU_SCALE = (SQRT_2_OVER_PI * CUBIC) ** (1 / 3)
 GELU_LINEAR = SQRT_2_OVER_PI / GELU_SCALE
@@ -59,6 +60,8 @@ class FoldedDecoder:
     norm: LayerNorm | None  # pre-norm: before the output, its γ times √D
     output: Linear  # (D, V); the token embedding, transposed, if tied
     config: GPTConfig | Seq2SeqConfig
+    average: Array  # (D,), 1/D each: x · average is the mean of x
+    heads: range  # those whose columns are in the matrices
 
 
 def fold_decoder(p: GPT | Seq2Seq, config: GPTConfig | Seq2SeqConfig) -> FoldedDecoder:
@@ -70,7 +73,8 @@ def fold_decoder(p: GPT | Seq2Seq, config: GPTConfig | Seq2SeqConfig) -> FoldedD
     if decoder.norm is not None:
         norm = LayerNorm(math.sqrt(config.d_model) * decoder.norm.gamma, decoder.norm.beta)
     output = Linear(embedding.tokens.weight.T, None) if p.output is None else p.output
-    return FoldedDecoder(embedding, layers, norm, output, config)
+    average = np.full(config.d_model, 1.0 / config.d_model, embedding.tokens.weight.dtype)
+    return FoldedDecoder(embedding, layers, norm, output, config, average, range(config.n_heads))
 
 
 def _fold_layer(p: TransformerLayer, config: GPTConfig | Seq2SeqConfig) -> FoldedLayer:

@@ -14,8 +14,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from numpylm.generation.cached import empty_past, next_logits
-from numpylm.generation.folding import fold_decoder
+from numpylm.generation.tensor_parallel import reader
 from numpylm.models.gpt import GPT, GPTConfig
 from numpylm.parameters import Array
 
@@ -81,30 +80,34 @@ def generate(
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float = 1.0,
+    threads: int = 1,
 ) -> Iterator[int]:
     """Yield ``n_tokens`` new ids that continue ids (n,), n ≥ 1.
 
     The model sees the last ``context`` tokens. Up to there each is read once (``cached.py``); from
     there on the window slides, every token in it changes its position, and so all of it is read
-    again for each new one. One ``rng`` state gives one text. Raises ``ValueError`` for an empty
-    prompt or settings that ``next_token_distribution`` refuses.
+    again for each new one. One ``rng`` state gives one text. ``threads`` processes share the work
+    of a token (``tensor_parallel.py``), until the iterator ends or is closed. Raises ``ValueError``
+    for an empty prompt, settings that ``next_token_distribution`` refuses or more threads than
+    heads.
     """
     check_sampling(temperature, top_k, top_p)
     if len(ids) == 0 or n_tokens < 0:
         raise ValueError(f"{n_tokens} tokens cannot continue a prompt of {len(ids)}")
-    folded = fold_decoder(p, config)
-    past, n = empty_past(folded, 1), 0
-    seen = [int(i) for i in ids]
+    seen, n = [int(i) for i in ids], 0
     unread = seen[-config.context :]
-    for _ in range(n_tokens):
-        if n + len(unread) > config.context:
-            unread, n = seen[-config.context :], 0
-        logits = next_logits(folded, np.array([unread], np.int64), past, n)[0]
-        n += len(unread)
-        p_next = next_token_distribution(logits, temperature=temperature, top_k=top_k, top_p=top_p)
-        unread = [draw(p_next, rng)]
-        seen += unread
-        yield unread[0]
+    with reader(p, config, threads) as read:
+        for _ in range(n_tokens):
+            if n + len(unread) > config.context:
+                unread, n = seen[-config.context :], 0
+            logits = read(unread, n)
+            n += len(unread)
+            distribution = next_token_distribution(
+                logits, temperature=temperature, top_k=top_k, top_p=top_p
+            )
+            unread = [draw(distribution, rng)]
+            seen += unread
+            yield unread[0]
 
 
 def check_sampling(temperature: float, top_k: int | None, top_p: float) -> None:

@@ -38,11 +38,12 @@ def embedding_forward(p: Embedding, ids: Array) -> tuple[Array, Array]:
     vocab_size = p.weight.shape[0]
     if ids.dtype.kind not in "iu":
         raise ValueError(f"token ids must be integers, not {ids.dtype}")
-    if ids.size and not 0 <= ids.min() <= ids.max() < vocab_size:
+    unsigned = ids.view(f"{ids.dtype.byteorder}u{ids.itemsize}")  # in it a negative one is huge
+    if ids.size and unsigned.max() >= vocab_size:
         raise ValueError(
             f"token ids span {ids.min()} to {ids.max()}, the vocabulary has {vocab_size} entries"
         )
-    return p.weight[ids], ids
+    return p.weight.take(ids, axis=0), ids
 
 
 def embedding_backward(p: Embedding, dp: Embedding, dy: Array, cache: Array) -> None:

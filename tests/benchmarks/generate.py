@@ -2,17 +2,17 @@
 
 python -m tests.benchmarks.generate              256 tokens, nanogpt-cpu's model (a), one text
 python -m tests.benchmarks.generate --cases a c  also the model of case c of cases.py
-python -m tests.benchmarks.generate --one-thread numpylm with BLAS at one thread beside it
+python -m tests.benchmarks.generate --one-thread numpylm on one thread beside it
 python -m tests.benchmarks.generate --full       numpylm without its cache, too
 python -m tests.benchmarks.generate --json
 
 Both sides: the same model with a context of 256, one text at a time, float32, temperature 0.8, a
-key-value cache that is allocated once, and what a whole call costs, set-up included. Either may use
-two threads: BLAS does from about half a million weights a matrix on. PyTorch has a process of its
-own, fused attention and inference mode. The sides take turns, so that a slow moment of the machine
-meets both; the ratio of each turn shows the spread. There are no GFLOP/s here: every matrix is read
-for a single row, so calls and memory set the pace, not arithmetic. Without PyTorch the other
-columns still print.
+key-value cache that is allocated once, two threads, and what a whole call costs. With numpylm that
+is also the start and the end of the process that shares the work; PyTorch has a process of its own
+that stays, fused attention and inference mode. The sides take turns, so that a slow moment of the
+machine meets both; the ratio of each turn shows the spread. There are no GFLOP/s here: every matrix
+is read for a single row, so calls and memory set the pace, not arithmetic. Without PyTorch the
+other columns still print.
 """
 
 from __future__ import annotations
@@ -62,15 +62,15 @@ def compare(case: str, turns: int, tokens: int, threads: int, rivals: list[str])
     config = dataclasses.replace(settings, context=256).model_config(vocab_size)
     _, p = gpt_init(1, config)
 
-    def cached() -> None:
-        rng = np.random.default_rng(0)
-        list(generate(p, PROMPT, tokens, config=config, rng=rng, temperature=TEMPERATURE))
+    def cached(threads: int) -> None:
+        rng, settings = np.random.default_rng(0), {"temperature": TEMPERATURE, "threads": threads}
+        list(generate(p, PROMPT, tokens, config=config, rng=rng, **settings))
 
     def on_one_thread() -> None:
         with one_blas_thread():
-            cached()
+            cached(1)
 
-    sides: dict[str, Side] = {"numpylm": cached}
+    sides: dict[str, Side] = {"numpylm": lambda: cached(threads)}
     if "one_thread" in rivals:
         sides["one_thread"] = on_one_thread
     if "pytorch" in rivals:
@@ -97,7 +97,7 @@ def main() -> int:
     parser.add_argument("--cases", nargs="+", choices=list("abc"), default=["a"])
     parser.add_argument("--turns", type=int, default=20)
     parser.add_argument("--tokens", type=int, default=256)
-    parser.add_argument("--threads", type=int, default=2, help="of PyTorch")
+    parser.add_argument("--threads", type=int, default=2, help="of either side")
     parser.add_argument("--one-thread", action="store_true")
     parser.add_argument("--full", action="store_true", help="also without the cache")
     parser.add_argument("--json", action="store_true")

@@ -24,6 +24,9 @@ def has_pytorch() -> bool:
     return importlib.util.find_spec("torch") is not None
 
 
+REST = 0.2  # seconds between two sides
+
+
 def in_new_process(module: str, *arguments: str) -> Any:
     """What ``python -m module …`` prints as JSON."""
     command = [sys.executable, "-m", module, *arguments]
@@ -77,10 +80,15 @@ Side = Callable[[], object] | OwnProcess
 
 
 def alternate(sides: dict[str, Side], turns: int, calls: int = 1) -> dict[str, list[float]]:
-    """Seconds of each side in each turn; a turn before the first one warms up."""
+    """Seconds of each side in each turn; a turn before the first one warms up.
+
+    Between two sides nothing runs for a moment, as threads of BLAS and OpenMP look for more work
+    long after their last, and would slow down whoever comes next.
+    """
     times: dict[str, list[float]] = {name: [] for name in sides}
     for turn in range(turns + 1):
         for name, side in sides.items():
+            time.sleep(REST)
             own = isinstance(side, OwnProcess)
             taken = side.seconds(calls) if own else seconds(side, calls)
             if turn:

@@ -1,0 +1,219 @@
+"""§5.4 Tensor parallelism: several cores for one token, each with a part of every matrix.
+
+For one token a matrix is read for a single row, and a core waits for memory more than it computes.
+Two cores read twice as fast, and their caches hold twice as much. Heads know nothing of each other,
+nor do hidden features, up to the matrix that ends the sublayer; and that one sums over them:
+
+    attention       y = Σ_h head_h W_O[rows of h]      a part: some heads, columns of W_Q, W_K, W_V
+    feed-forward    y = Σ_f gelu(x W_1[:, f]) W_2[f]           some hidden features, columns of W_1
+    output          logits = [x W[:, 0], …, x W[:, V − 1]]     some words, columns of W
+
+So there are two sums a layer (``total``), where all wait for each other, and at the end the logits
+side by side (``join``). All else, such as the residual stream, each process computes for itself. As
+all add the parts in the same order they have the same bits: those of one process up to rounding.
+Source: Shoeybi et al. 2019, arXiv:1909.08053, §3.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from functools import partial
+from itertools import count
+
+import numpy as np
+
+from numpylm.generation.cached import Group, empty_past, next_logits
+from numpylm.generation.folding import FoldedDecoder, fold_decoder
+from numpylm.layers.feed_forward import FeedForward
+from numpylm.layers.linear import Linear
+from numpylm.layers.multi_head import MultiHeadAttention
+from numpylm.models.gpt import GPT, GPTConfig
+from numpylm.models.layer import TransformerLayer
+from numpylm.parameters import Array
+from numpylm.processes import Process, apart, one_blas_thread, shared_zeros
+
+TRIES = 500  # looks, some 30 µs, for what another process will post, before others may run
+LOOKS = 10_000  # and after so many, or
+PATIENCE = 1.0  # seconds of sleep, a process makes sure that the others live
+
+Read = Callable[[list[int], int], Array]  # (ids, n): the logits (V,) after ids at n, n + 1, …
+
+
+@contextmanager
+def reader(p: GPT, config: GPTConfig, threads: int) -> Iterator[Read]:
+    """``read(ids, n)``: logits (V,) of the token after ids, which stand at positions n, n + 1, …
+
+    It keeps keys and values of the positions before n. As many processes as ``threads`` share the
+    work, on Linux (elsewhere one does it), with BLAS held at one thread each if there are several.
+    Raises ``ValueError`` if there are more of them than heads, or if one is killed.
+    """
+    if not 1 <= threads <= config.n_heads:
+        raise ValueError(f"threads is {threads}; it must be 1 to {config.n_heads}, one a head")
+    if threads == 1 or sys.platform != "linux":
+        decoder = fold_decoder(p, config)
+        past = empty_past(decoder, 1)
+        yield lambda ids, n: next_logits(decoder, np.array([ids], np.int64), past, n)[0]
+        return
+    with one_blas_thread():
+        group = ProcessGroup(p, config, threads)
+        try:
+            yield group.read
+        finally:
+            group.close()
+
+
+class ProcessGroup(Group):
+    """``size`` processes, each with its part of the model: ``rank`` 0 is this one, which asks."""
+
+    def __init__(self, p: GPT, config: GPTConfig, size: int) -> None:
+        from multiprocessing import get_context  # it is not there in a browser
+
+        dtype, shape = p.embedding.tokens.weight.dtype, (2, size, config.context, config.d_model)
+        self.parts = shared_zeros(math.prod(shape), dtype).reshape(shape)  # of a sum, by turns
+        self.logits = shared_zeros(config.vocab_size, dtype)
+        self.question = shared_zeros(2 + config.context, np.int64)  # n, T and the ids
+        semaphore, ranks = get_context("fork").Semaphore, range(size)
+        self.posted = [[semaphore(0) if i != j else None for j in ranks] for i in ranks]  # from, to
+        self.tries = TRIES if len(os.sched_getaffinity(0)) >= size else 0
+        self.parent, self.processes = os.getpid(), list[Process]()
+        try:
+            with apart() as move_away:
+                for rank in ranks[1:]:
+                    self.processes.append(Process(partial(self._serve, p, config, rank)))
+                    move_away(self.processes[-1].pid)
+                    self.processes[-1].start()
+                self._take(p, config, 0)
+        except BaseException:
+            self.close()
+            raise
+
+    def _take(self, p: GPT, config: GPTConfig, rank: int) -> None:
+        """Be one of the processes."""
+        self.rank, size = rank, len(self.posted)
+        self.decoder = part_of(p, config, rank, size)
+        self.words = _part(config.vocab_size, rank, size)
+        self.past = empty_past(self.decoder, 1)
+        others = [i for i in range(size) if i != rank]
+        self.post = [self.posted[rank][i].release for i in others]
+        self.receive = [self.posted[i][rank].acquire for i in others]
+        self.turn, self.views = 0, [[part[:0] for part in turn] for turn in self.parts]
+
+    def read(self, ids: list[int], n: int) -> Array:
+        """Ask all processes, this one too."""
+        length = len(ids)
+        self.question[0], self.question[1] = n, length
+        self.question[2 : 2 + length] = ids
+        for post in self.post:
+            post()
+        return self._answer(n, length)
+
+    def _serve(self, p: GPT, config: GPTConfig, rank: int) -> None:
+        """Another process: take part in every answer."""
+        self._take(p, config, rank)
+        asked = self.receive[0]
+        while True:
+            if not any(asked(False) for _ in range(self.tries)):
+                while not asked(True, PATIENCE):  # asleep: who asks may take its time
+                    self._check_others()
+            self._answer(self.question.item(0), self.question.item(1))
+
+    def _answer(self, n: int, length: int) -> Array:
+        if len(self.views[0][0]) != length:
+            self.views = [[part[:length] for part in turn] for turn in self.parts]
+        ids = self.question[None, 2 : 2 + length]
+        return next_logits(self.decoder, ids, self.past, n, group=self)[0]
+
+    def total(self, y: Array) -> Array:
+        """Σ y over the processes. Nothing is overwritten that another still reads: it has posted
+        its part of the next sum, in the other place, before anyone comes back to this one."""
+        self.turn = 1 - self.turn
+        parts = self.views[self.turn]
+        parts[self.rank][...] = y
+        for post in self.post:
+            post()
+        for receive in self.receive:
+            if not receive(False):
+                self._wait(receive)
+        total = parts[0] + parts[1]
+        for part in parts[2:]:
+            total += part
+        return total
+
+    def join(self, y: Array) -> Array:
+        """The logits of all words; only who asked waits for them."""
+        self.logits[self.words] = y[0]
+        if self.rank:
+            self.post[0]()
+            return y
+        for receive in self.receive:
+            self._wait(receive)
+        return self.logits[None].copy()
+
+    def _wait(self, receive: Callable[..., bool]) -> None:
+        """Until it was posted, mostly a matter of microseconds: to sleep would take longer."""
+        for look in count(1):
+            if receive(False):
+                return
+            if look > self.tries:
+                os.sched_yield()  # it may be waiting for this processor
+            if look % LOOKS == 0:
+                self._check_others()
+
+    def _check_others(self) -> None:
+        """End, if another process has ended before its time."""
+        if self.rank and os.getppid() != self.parent:
+            raise SystemExit
+        for process in self.processes if self.rank == 0 else ():
+            process.check()
+
+    def close(self) -> None:
+        """End the other processes, whatever they do."""
+        for process in self.processes:
+            process.kill()
+
+
+def part_of(p: GPT, config: GPTConfig, rank: int, size: int) -> FoldedDecoder:
+    """The ``rank``-th of ``size`` parts of the model: its heads, hidden features and words."""
+    heads, d_head = _part(config.n_heads, rank, size), config.d_model // config.n_heads
+    columns = slice(heads.start * d_head, heads.stop * d_head)
+
+    def part(layer: TransformerLayer) -> TransformerLayer:
+        own, feed = layer.self_attention, layer.feed_forward
+        features = _part(feed.hidden.weight.shape[1], rank, size)
+        query, key, value = (
+            _columns(linear, columns) for linear in (own.query, own.key, own.value)
+        )
+        return replace(
+            layer,
+            self_attention=MultiHeadAttention(query, key, value, _rows(own.output, columns, rank)),
+            feed_forward=FeedForward(
+                _columns(feed.hidden, features), _rows(feed.output, features, rank)
+            ),
+        )
+
+    layers = [part(layer) for layer in p.decoder.layers]
+    decoder = fold_decoder(replace(p, decoder=replace(p.decoder, layers=layers)), config)
+    return replace(
+        decoder,
+        output=_columns(decoder.output, _part(config.vocab_size, rank, size)),
+        heads=range(heads.start, heads.stop),
+    )
+
+
+def _part(number: int, rank: int, size: int) -> slice:
+    """The ``rank``-th of ``size`` parts of 0 … number − 1, as equal as can be."""
+    return slice(number * rank // size, number * (rank + 1) // size)
+
+
+def _columns(linear: Linear, part: slice) -> Linear:
+    return Linear(linear.weight[:, part], None if linear.bias is None else linear.bias[part])
+
+
+def _rows(linear: Linear, part: slice, rank: int) -> Linear:
+    """The bias is in one of the parts only: they are added."""
+    return Linear(linear.weight[part], None if rank else linear.bias)

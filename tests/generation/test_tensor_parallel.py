@@ -1,0 +1,252 @@
+"""Tensor parallelism: the numbers of one process, and nothing that outlives its owner."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from numpylm.generation import tensor_parallel
+from numpylm.generation.folding import fold_decoder
+from numpylm.generation.sampling import generate
+from numpylm.generation.tensor_parallel import ProcessGroup, part_of, reader
+from numpylm.layers.input_embedding import POSITIONS
+from numpylm.models.gpt import GPTConfig, gpt_forward, gpt_init
+from numpylm.parameters import pack
+from tests.training.test_processes import ended, wait_until
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere one process does it all")
+V, CONTEXT = 17, 12
+SIZES = {"n_layers": 3, "n_heads": 4, "d_model": 16, "d_ff": 21, "vocab_size": V}
+TOLERANCE = {np.float32: 1e-5, np.float64: 1e-12}
+
+
+def model(dtype=np.float64, **settings):
+    """Away from the start, where biases are 0 and every γ is 1."""
+    config = GPTConfig(context=CONTEXT, **SIZES, **settings)
+    theta, p = pack(gpt_init(0, config)[1], dtype)
+    theta += 0.2 * np.random.default_rng(1).standard_normal(theta.shape).astype(dtype)
+    return p, config
+
+
+def text(p, config, n_tokens=20, seed=0, **settings):
+    rng = np.random.default_rng(seed)
+    return list(generate(p, np.array([3, 1]), n_tokens, config=config, rng=rng, **settings))
+
+
+@pytest.fixture
+def groups(monkeypatch):
+    """The process groups that a test makes."""
+    made = []
+    close = ProcessGroup.close
+
+    def closed(group):
+        made.append(group)
+        close(group)
+
+    monkeypatch.setattr(ProcessGroup, "close", closed)
+    return made
+
+
+@linux
+@pytest.mark.parametrize("threads", [2, 3, 4])
+@pytest.mark.parametrize("positions", POSITIONS)
+@pytest.mark.parametrize("norm", ["pre", "post"])
+@pytest.mark.parametrize(
+    ("bias", "tied", "activation"),
+    [(True, True, "gelu"), (True, False, "relu"), (False, False, "gelu")],
+)
+def test_the_logits_are_those_of_one_forward(threads, positions, norm, bias, tied, activation):
+    p, config = model(
+        positions=positions, norm=norm, bias=bias, tied=tied, activation=activation, alibi_scale=3.0
+    )
+    ids = np.random.default_rng(2).integers(0, V, CONTEXT)
+    expected, _ = gpt_forward(p, ids[None], config=config)
+    with reader(p, config, threads) as read:
+        for start, end in ((0, 5), (5, 6), (6, 7), (7, 10), (10, 11), (11, 12)):
+            logits = read(ids[start:end].tolist(), start)
+            np.testing.assert_allclose(logits, expected[0, end - 1], atol=1e-12)
+        again = read(ids[:3].tolist(), 0)  # another text, from the start
+        np.testing.assert_allclose(again, expected[0, 2], atol=1e-12)
+        np.testing.assert_allclose(logits, expected[0, -1], atol=1e-12)  # still what it was
+
+
+@linux
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_dtype_stays(dtype):
+    p, config = model(dtype)
+    with reader(p, config, 1) as alone, reader(p, config, 2) as together:
+        one, two = alone([4, 2, 7], 0), together([4, 2, 7], 0)
+    assert one.dtype == two.dtype == dtype
+    np.testing.assert_allclose(one, two, atol=TOLERANCE[dtype])
+
+
+@pytest.mark.parametrize("size", [2, 3, 4])
+def test_the_parts_are_the_columns_of_the_whole_each_once(size):
+    p, config = model()
+    whole, parts = fold_decoder(p, config), [part_of(p, config, i, size) for i in range(size)]
+    assert [head for part in parts for head in part.heads] == [0, 1, 2, 3]
+    for i, layer in enumerate(whole.layers):
+        hidden = [part.layers[i].hidden for part in parts]
+        np.testing.assert_allclose(np.hstack([h.weight for h in hidden]), layer.hidden.weight)
+        np.testing.assert_allclose(np.hstack([h.bias for h in hidden]), layer.hidden.bias)
+        rows = np.vstack([part.layers[i].output.weight for part in parts])
+        np.testing.assert_allclose(rows, layer.output.weight)
+        assert [part.layers[i].feed_output.bias is None for part in parts] == [
+            rank > 0 for rank in range(size)
+        ]
+    columns = np.hstack([part.output.weight for part in parts])
+    np.testing.assert_array_equal(columns, whole.output.weight)
+    largest, smallest = (f(part.output.weight.shape[1] for part in parts) for f in (max, min))
+    assert largest - smallest <= 1
+
+
+@linux
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_the_text_is_that_of_one_process_also_beyond_the_context(temperature, groups):
+    p, config = model()
+    alone = text(p, config, temperature=temperature)
+    for threads in (2, 4):
+        assert text(p, config, temperature=temperature, threads=threads) == alone
+    assert len(set(alone)) > 2 or temperature == 0.0
+    assert [len(group.processes) for group in groups] == [1, 3]
+    assert all(ended(process.pid) for group in groups for process in group.processes)
+
+
+@linux
+def test_a_reader_that_takes_its_time_is_waited_for(monkeypatch):
+    monkeypatch.setattr(tensor_parallel, "PATIENCE", 0.01)
+    p, config = model()
+    slowly, rng = [], np.random.default_rng(0)
+    for token in generate(p, np.array([3, 1]), 5, config=config, rng=rng, threads=2):
+        slowly.append(token)
+        time.sleep(0.05)  # the others fall asleep, and look around
+    assert slowly == text(p, config, 5)
+
+
+@linux
+def test_one_processor_is_enough(groups):
+    p, config = model()
+    allowed = os.sched_getaffinity(0)
+    os.sched_setaffinity(0, {min(allowed)})
+    try:
+        assert text(p, config, threads=3) == text(p, config)
+        assert os.sched_getaffinity(0) == {min(allowed)}
+    finally:
+        os.sched_setaffinity(0, allowed)
+    assert groups[0].tries == 0
+
+
+@linux
+def test_the_others_stay_off_the_processor_of_the_first():
+    allowed = os.sched_getaffinity(0)
+    if len(allowed) == 1:
+        pytest.skip("there is one processor")
+    p, config = model()
+    group = ProcessGroup(p, config, 2)
+    try:
+        assert len(os.sched_getaffinity(group.processes[0].pid)) == len(allowed) - 1
+        assert os.sched_getaffinity(0) == allowed
+    finally:
+        group.close()
+
+
+@linux
+def test_a_text_that_is_left_ends_the_processes(groups):
+    p, config = model()
+    pieces = generate(p, np.array([1]), 9, config=config, rng=np.random.default_rng(0), threads=3)
+    next(pieces)
+    assert not groups
+    pieces.close()
+    assert all(ended(process.pid) for process in groups[0].processes)
+
+
+@linux
+def test_a_process_that_is_killed_is_reported(monkeypatch):
+    monkeypatch.setattr(tensor_parallel, "LOOKS", 100)
+    p, config = model()
+    with reader(p, config, 3) as read:
+        read([1, 2], 0)
+        os.kill(read.__self__.processes[1].pid, signal.SIGKILL)
+        with pytest.raises(ValueError, match="a process that shared the work was killed"):
+            read([3], 2)
+
+
+@linux
+def test_what_another_process_raises_is_raised_here(monkeypatch):
+    p, config = model()
+
+    def fails(group, *arguments):
+        if group.rank:
+            raise MemoryError("no room")
+        return answer(group, *arguments)
+
+    answer = ProcessGroup._answer
+    monkeypatch.setattr(ProcessGroup, "_answer", fails)
+    with pytest.raises(MemoryError, match="no room"), reader(p, config, 2) as read:
+        read([1], 0)
+
+
+@linux
+def test_an_error_here_ends_the_others(groups):
+    p, config = model()
+    with pytest.raises(ValueError, match="span 17 to 17"), reader(p, config, 2) as read:
+        read([V], 0)
+    assert ended(groups[0].processes[0].pid)
+
+
+@linux
+def test_when_no_process_can_be_had_those_before_it_end(monkeypatch, groups):
+    p, config = model()
+    fork, calls = os.fork, []
+
+    def once():
+        calls.append(1)
+        if len(calls) == 2:
+            raise BlockingIOError("too many")
+        return fork()
+
+    monkeypatch.setattr(os, "fork", once)
+    with pytest.raises(ValueError, match="no process can be started: too many; use --threads 1"):
+        text(p, config, threads=3)
+    assert [ended(process.pid) for process in groups[0].processes] == [True]
+
+
+@pytest.mark.parametrize("threads", [0, -1, 5])
+def test_threads_that_have_no_head_are_refused(threads):
+    p, config = model()
+    with pytest.raises(ValueError, match=f"threads is {threads}; it must be 1 to 4, one a head"):
+        text(p, config, threads=threads)
+
+
+def test_elsewhere_one_process_does_it_all(monkeypatch, groups):
+    p, config = model()
+    expected = text(p, config)
+    monkeypatch.setattr(sys, "platform", "darwin")
+    assert text(p, config, threads=2) == expected
+    assert not groups
+
+
+ORPHAN = """
+import sys, time
+from tests.generation.test_tensor_parallel import *
+p, config = model()
+group = ProcessGroup(p, config, 3)
+group.read([1, 2, 3], 0)
+print(*(process.pid for process in group.processes), flush=True)
+time.sleep(60)
+"""
+
+
+@linux
+def test_processes_end_with_one_that_is_killed():
+    command = [sys.executable, "-c", ORPHAN]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        pids = [int(word) for word in parent.stdout.readline().split()]
+        assert len(pids) == 2
+        os.kill(pids[0], signal.SIGINT)  # Ctrl-C is for the first process
+        parent.kill()
+    wait_until(lambda: all(ended(pid) for pid in pids))
