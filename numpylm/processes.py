@@ -13,9 +13,11 @@ the parameters lie in memory of another kind, threads do the same work.
 from __future__ import annotations
 
 import ctypes
+import gc
 import os
 import signal
 import sys
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -57,24 +59,29 @@ def is_shared(theta: Array) -> bool:
 
 
 class Process:
-    """Another process that calls ``work`` again and again, until it is closed or this one ends."""
+    """Another process that calls ``work`` for each ``start``, until it is closed or this one ends.
+
+    Raises ``ValueError`` if none can be had.
+    """
 
     def __init__(self, work: Callable[..., Any]) -> None:
         from multiprocessing.connection import Pipe  # it is not there in a browser
 
-        self.connection, other_end = Pipe()
         self.seconds = 0.0  # of a processor, that it has taken so far
+        self.owner = os.getpid()
         with warnings.catch_warnings():  # of Python 3.12: locks that another thread holds; we
             warnings.simplefilter("ignore", DeprecationWarning)  # take none but the allocator's
             try:
+                self.connection, other_end = Pipe()
                 self.pid = os.fork()
+                if self.pid == 0:
+                    self.connection.close()
+                    _serve(work, other_end)
             except OSError as error:
                 raise ValueError(f"no process can be started: {error}; use --threads 1") from None
-        if self.pid == 0:
-            try:
-                _serve(work, other_end)
-            finally:
-                os._exit(0)
+            finally:  # the other process goes nowhere else, even if it is interrupted here
+                if os.getpid() != self.owner:
+                    os._exit(0)
         other_end.close()
 
     def start(self, *arguments: Any) -> None:
@@ -98,21 +105,25 @@ class Process:
             raise self.answer()[0] or RuntimeError("a process has nothing more to do")
 
     def kill(self) -> None:
-        """End it in the middle of its work."""
-        os.kill(self.pid, signal.SIGKILL)
-        self.close()
+        """End it in the middle of its work; ``close`` comes next."""
+        if os.getpid() == self.owner:  # not a copy of the owner, which has inherited this object
+            with suppress(ProcessLookupError):
+                os.kill(self.pid, signal.SIGKILL)
 
     def close(self) -> None:
-        """Let it end; without this it ends with this process."""
-        self.connection.close()
-        os.waitpid(self.pid, 0)
+        """Let it end after its work; without this it ends with this process."""
+        if os.getpid() == self.owner:
+            self.connection.close()
+            with suppress(ChildProcessError):  # someone else has asked how it ended
+                os.waitpid(self.pid, 0)
 
 
 def _serve(work: Callable[..., Any], connection: Connection) -> None:
     """The other process: answer until nobody is there to ask."""
     for number in (signal.SIGINT, signal.SIGTERM):  # the first process decides when to stop
         signal.signal(number, signal.SIG_IGN)
-    own = connection.fileno()  # files, locks and connections of the first process are not ours
+    gc.freeze()  # what the first process has left to the garbage collector is not ours
+    own = connection.fileno()  # nor are its files, locks and connections
     os.closerange(3, own)
     os.closerange(own + 1, os.sysconf("SC_OPEN_MAX"))
     with suppress(OSError, AttributeError):  # glibc: nor is the memory that it has freed and keeps
@@ -139,37 +150,60 @@ def apart() -> Iterator[Callable[[int], None]]:
     """``f(pid)`` keeps another process off this one's processor, where this one stays meanwhile.
 
     Two processes that wait for each other all the time are hardly ever ready at once if they share
-    a processor, so the system may see no reason to part them. Linux only.
+    a processor, so the system may see no reason to part them. For Linux.
     """
-    try:
-        allowed = os.sched_getaffinity(0)
-        with open("/proc/self/stat") as file:
-            here = int(file.read().rpartition(")")[2].split()[36])
-        os.sched_setaffinity(0, {here})
-    except OSError:  # it is not allowed to: the system decides
-        yield lambda pid: None
-        return
+    allowed = os.sched_getaffinity(0)
+    others = allowed
 
     def move_away(pid: int) -> None:
-        with suppress(OSError):
-            os.sched_setaffinity(pid, allowed - {here} or allowed)
+        with suppress(OSError):  # where it is not allowed to, the system decides
+            os.sched_setaffinity(pid, others)
 
     try:
+        with suppress(OSError):
+            with open("/proc/self/stat") as file:
+                here = int(file.read().rpartition(")")[2].split()[36])
+            os.sched_setaffinity(0, {here})
+            others = allowed - {here} or allowed
         yield move_away
     finally:
-        os.sched_setaffinity(0, allowed)
+        with suppress(OSError):
+            os.sched_setaffinity(0, allowed)
 
 
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
-    """Hold BLAS at one thread: the processes are the parallelism."""
+    """Hold BLAS at one thread in this process: the processes are the parallelism.
+
+    Several may hold it at the same time; the last one gives back what was there before the first.
+    """
     try:
         blas = _blas()
     except ImportError:  # where there are no threads, as in a browser
         yield
         return
-    with blas.limit(limits=1):
+    with _HELD.lock:
+        _HELD.times += 1
+        if _HELD.times == 1:
+            _HELD.limit = blas.limit(limits=1)
+    try:
         yield
+    finally:
+        with _HELD.lock:
+            _HELD.times -= 1
+            if _HELD.times == 0:
+                _HELD.limit.restore_original_limits()
+
+
+class _Held:
+    """How many hold BLAS, and what they owe it."""
+
+    def __init__(self) -> None:
+        self.lock, self.times = threading.Lock(), 0
+        self.limit: Any = None
+
+
+_HELD = _Held()
 
 
 @cache

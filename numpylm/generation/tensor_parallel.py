@@ -8,9 +8,10 @@ nor do hidden features, up to the matrix that ends the sublayer; and that one su
     feed-forward    y = Σ_f gelu(x W_1[:, f]) W_2[f]           some hidden features, columns of W_1
     output          logits = [x W[:, 0], …, x W[:, V − 1]]     some words, columns of W
 
-So there are two sums a layer (``total``), where all wait for each other, and at the end the logits
-side by side (``join``). All else, such as the residual stream, each process computes for itself. As
-all add the parts in the same order they have the same bits: those of one process up to rounding.
+The rows of W_O and W_2 that belong to a part go with it. So there are two sums a layer (``total``),
+where all wait for each other, and at the end the logits side by side (``join``). All else, such as
+the residual stream, each process computes for itself. As all add the parts in the same order they
+have the same bits: those of one process up to rounding.
 Source: Shoeybi et al. 2019, arXiv:1909.08053, §3.
 """
 
@@ -37,9 +38,9 @@ from numpylm.models.layer import TransformerLayer
 from numpylm.parameters import Array
 from numpylm.processes import Process, apart, one_blas_thread, shared_zeros
 
-TRIES = 500  # looks, some 30 µs, for what another process will post, before others may run
-LOOKS = 10_000  # and after so many, or
-PATIENCE = 1.0  # seconds of sleep, a process makes sure that the others live
+TRIES = 500  # a process looks so often, some 30 µs, for a post before it lets others run
+LOOKS = 10_000  # looks after which it makes sure that the others live
+PATIENCE = 1.0  # seconds of sleep after which it does so
 
 Read = Callable[[list[int], int], Array]  # (ids, n): the logits (V,) after ids at n, n + 1, …
 
@@ -48,9 +49,11 @@ Read = Callable[[list[int], int], Array]  # (ids, n): the logits (V,) after ids 
 def reader(p: GPT, config: GPTConfig, threads: int) -> Iterator[Read]:
     """``read(ids, n)``: logits (V,) of the token after ids, which stand at positions n, n + 1, …
 
-    It keeps keys and values of the positions before n. As many processes as ``threads`` share the
-    work, on Linux (elsewhere one does it), with BLAS held at one thread each if there are several.
-    Raises ``ValueError`` if there are more of them than heads, or if one is killed.
+    It keeps keys and values of the positions before n, for one caller at a time. As many processes
+    as ``threads`` (named like the option of the command line) share the work, on Linux; elsewhere
+    one does it. If there are several, BLAS is held at one thread here too, until the block is left.
+    Raises ``ValueError`` for ``threads`` below 1 or above the number of heads, and if a process
+    cannot be had or is killed; ``read`` raises what another process raised.
     """
     if not 1 <= threads <= config.n_heads:
         raise ValueError(f"threads is {threads}; it must be 1 to {config.n_heads}, one a head")
@@ -60,7 +63,10 @@ def reader(p: GPT, config: GPTConfig, threads: int) -> Iterator[Read]:
         yield lambda ids, n: next_logits(decoder, np.array([ids], np.int64), past, n)[0]
         return
     with one_blas_thread():
-        group = ProcessGroup(p, config, threads)
+        try:
+            group = ProcessGroup(p, config, threads)
+        except OSError as error:
+            raise ValueError(f"no process can be started: {error}; use --threads 1") from None
         try:
             yield group.read
         finally:
@@ -74,12 +80,16 @@ class ProcessGroup(Group):
         from multiprocessing import get_context  # it is not there in a browser
 
         dtype, shape = p.embedding.tokens.weight.dtype, (2, size, config.context, config.d_model)
-        self.parts = shared_zeros(math.prod(shape), dtype).reshape(shape)  # of a sum, by turns
+        self.parts = shared_zeros(math.prod(shape), dtype).reshape(shape)  # by turn and rank
         self.logits = shared_zeros(config.vocab_size, dtype)
         self.question = shared_zeros(2 + config.context, np.int64)  # n, T and the ids
         semaphore, ranks = get_context("fork").Semaphore, range(size)
-        self.posted = [[semaphore(0) if i != j else None for j in ranks] for i in ranks]  # from, to
-        self.tries = TRIES if len(os.sched_getaffinity(0)) >= size else 0
+        self.posted = [
+            [semaphore(0) if i != j else None for j in ranks] for i in ranks
+        ]  # from i to j
+        enough = len(os.sched_getaffinity(0)) >= size
+        self.tries = TRIES if enough else 0  # if not, who is waited for needs the processor
+        self.idle = True
         self.parent, self.processes = os.getpid(), list[Process]()
         try:
             with apart() as move_away:
@@ -104,13 +114,20 @@ class ProcessGroup(Group):
         self.turn, self.views = 0, [[part[:0] for part in turn] for turn in self.parts]
 
     def read(self, ids: list[int], n: int) -> Array:
-        """Ask all processes, this one too."""
-        length = len(ids)
+        """Ask all processes, this one too. After an answer that failed there is no other."""
+        length, context = len(ids), len(self.question) - 2
+        if n + length > context:
+            raise ValueError(f"{length} tokens after {n} exceed the context {context}")
+        if not self.idle:
+            raise ValueError("an answer was interrupted: the processes are out of step")
+        self.idle = False
         self.question[0], self.question[1] = n, length
         self.question[2 : 2 + length] = ids
         for post in self.post:
             post()
-        return self._answer(n, length)
+        logits = self._answer(n, length)
+        self.idle = True
+        return logits
 
     def _serve(self, p: GPT, config: GPTConfig, rank: int) -> None:
         """Another process: take part in every answer."""
@@ -130,7 +147,8 @@ class ProcessGroup(Group):
 
     def total(self, y: Array) -> Array:
         """Σ y over the processes. Nothing is overwritten that another still reads: it has posted
-        its part of the next sum, in the other place, before anyone comes back to this one."""
+        its part of the next sum, in the other place, before anyone comes back to this one; and a
+        question comes only when all have answered the last."""
         self.turn = 1 - self.turn
         parts = self.views[self.turn]
         parts[self.rank][...] = y
@@ -155,7 +173,7 @@ class ProcessGroup(Group):
         return self.logits[None].copy()
 
     def _wait(self, receive: Callable[..., bool]) -> None:
-        """Until it was posted, mostly a matter of microseconds: to sleep would take longer."""
+        """Until it was posted: busy, as to sleep takes longer than what it mostly waits for."""
         for look in count(1):
             if receive(False):
                 return
@@ -175,6 +193,8 @@ class ProcessGroup(Group):
         """End the other processes, whatever they do."""
         for process in self.processes:
             process.kill()
+        for process in self.processes:
+            process.close()
 
 
 def part_of(p: GPT, config: GPTConfig, rank: int, size: int) -> FoldedDecoder:

@@ -215,6 +215,86 @@ def test_when_no_process_can_be_had_those_before_it_end(monkeypatch, groups):
     assert [ended(process.pid) for process in groups[0].processes] == [True]
 
 
+@linux
+def test_an_interrupted_answer_is_the_last(monkeypatch):
+    p, config = model()
+    with reader(p, config, 2) as read:
+        read([1, 2], 0)
+        with monkeypatch.context() as patch:
+
+            def interrupted(*arguments):
+                raise KeyboardInterrupt
+
+            patch.setattr(read.__self__, "total", interrupted)
+            with pytest.raises(KeyboardInterrupt):
+                read([3], 2)
+        with pytest.raises(ValueError, match="an answer was interrupted"):
+            read([3], 2)
+
+
+@linux
+def test_a_text_longer_than_the_context_is_refused_alike():
+    p, config = model()
+    for threads in (1, 2):
+        with reader(p, config, threads) as read:
+            read([1, 2], 0)
+            with pytest.raises(ValueError, match="11 tokens after 2 exceed the context 12"):
+                read([1] * 11, 2)
+
+
+@linux
+def test_a_copy_of_this_process_does_not_end_the_others():
+    p, config = model()
+    pieces = generate(p, np.array([1]), 9, config=config, rng=np.random.default_rng(0), threads=2)
+    written = [next(pieces)]
+    pid = os.fork()
+    if pid == 0:
+        pieces.close()
+        os._exit(0)
+    os.waitpid(pid, 0)
+    written += pieces
+    alone = generate(p, np.array([1]), 9, config=config, rng=np.random.default_rng(0))
+    assert written == list(alone)
+
+
+@linux
+def test_nobody_has_to_hear_that_a_process_has_ended(groups):
+    p, config = model()
+    before = signal.signal(signal.SIGCHLD, signal.SIG_IGN)
+    try:
+        assert text(p, config, threads=3) == text(p, config)
+    finally:
+        signal.signal(signal.SIGCHLD, before)
+    assert all(ended(process.pid) for process in groups[0].processes)
+
+
+@linux
+def test_without_semaphores_one_line_says_so(monkeypatch):
+    p, config = model()
+
+    def none(context, value):
+        raise OSError("no semaphores")
+
+    monkeypatch.setattr("multiprocessing.context.BaseContext.Semaphore", none)
+    with pytest.raises(ValueError, match="no process can be started: no semaphores; use --thr"):
+        text(p, config, threads=2)
+
+
+@linux
+def test_an_interrupted_start_leaves_the_processors_free(monkeypatch, groups):
+    p, config = model()
+    allowed = os.sched_getaffinity(0)
+
+    def interrupted(*arguments):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tensor_parallel, "part_of", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        text(p, config, threads=2)
+    assert os.sched_getaffinity(0) == allowed
+    assert ended(groups[0].processes[0].pid)
+
+
 @pytest.mark.parametrize("threads", [0, -1, 5])
 def test_threads_that_have_no_head_are_refused(threads):
     p, config = model()

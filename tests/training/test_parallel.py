@@ -149,6 +149,23 @@ def test_blas_is_held_at_one_thread():
         assert [pool["num_threads"] for pool in pools] == [1] * len(pools)
 
 
+def test_the_last_one_gives_blas_its_threads_back():
+    threadpoolctl = pytest.importorskip("threadpoolctl")
+
+    def threads():
+        info = threadpoolctl.threadpool_info()
+        return {pool["num_threads"] for pool in info if pool["user_api"] == "blas"}
+
+    with threadpoolctl.threadpool_limits(limits=2, user_api="blas"):
+        before, first, second = threads(), one_blas_thread(), one_blas_thread()
+        first.__enter__()
+        second.__enter__()
+        first.__exit__(None, None, None)
+        assert threads() == {1}
+        second.__exit__(None, None, None)
+        assert threads() == before
+
+
 @pytest.mark.parametrize(("accepted", "result"), [(1, True), (0, False)])
 def test_malloc_is_asked_where_there_is_glibc(monkeypatch, accepted, result):
     calls = []
