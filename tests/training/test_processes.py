@@ -1,5 +1,6 @@
 """The shards of a batch in processes: the same numbers, and nothing that outlives its owner."""
 
+import gc
 import os
 import signal
 import subprocess
@@ -11,7 +12,7 @@ import pytest
 
 from numpylm.models.gpt import GPTConfig, gpt_init
 from numpylm.objectives.causal import causal_lm_backward, causal_lm_forward
-from numpylm.processes import is_shared, shared, shared_zeros
+from numpylm.processes import Process, is_shared, shared, shared_zeros
 from numpylm.training import optimizer
 from numpylm.training import parallel as parallel_module
 from numpylm.training.optimizer import Optimizer, global_norm
@@ -183,11 +184,20 @@ def test_processes_end_with_the_block_and_do_not_hear_ctrl_c(model, batch):
     assert all(ended(pid) for pid in pids)
 
 
+def test_the_garbage_of_this_process_is_not_collected_in_another():
+    process = Process(gc.get_freeze_count)
+    process.start()
+    assert process.answer()[1] > 1000
+    process.close()
+
+
 ORPHAN = """
 import fcntl, os, sys, time
 from tests.training.test_processes import *
 lock = os.open(sys.argv[1], os.O_RDONLY)
 fcntl.flock(lock, fcntl.LOCK_EX)
+for closed in sys.argv[2:]:
+    os.close(int(closed))
 parallel = DataParallel(*PAIR, *shared(*gpt_init(0, CONFIG)), 3, count, config=CONFIG)
 parallel.gradient([{"ids": np.zeros((4, 7), int), "targets": np.zeros((4, 7), int)}], [0])
 print(*(process.pid for process in parallel.processes), flush=True)
@@ -195,10 +205,11 @@ time.sleep(60)
 """
 
 
-def test_processes_end_with_one_that_is_killed_and_hold_none_of_its_files(tmp_path):
+@pytest.mark.parametrize("closed", [[], ["0", "2"]])  # then connections take their numbers
+def test_processes_end_with_one_that_is_killed_and_hold_none_of_its_files(tmp_path, closed):
     import fcntl
 
-    command = [sys.executable, "-c", ORPHAN, str(tmp_path)]
+    command = [sys.executable, "-c", ORPHAN, str(tmp_path), *closed]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
         pids = [int(word) for word in parent.stdout.readline().split()]
         assert len(pids) == 2
