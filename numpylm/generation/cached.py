@@ -83,9 +83,8 @@ def next_logits(
     memory_mask (B_memory, S) is False at padding. Raises ``ValueError`` for ids outside the
     vocabulary or more tokens than the past has room for.
     """
-    length, context = ids.shape[1], past.shape[-2]
-    if n + length > context:
-        raise ValueError(f"{length} tokens after {n} exceed the context {context}")
+    length = ids.shape[1]
+    require_room(n, length, past.shape[-2])
     x, bias = _embed(p, ids, n), _bias(p, length, n)
     for i, layer in enumerate(p.layers):
         kept = memory[i] if memory else None
@@ -96,6 +95,12 @@ def next_logits(
         if p.norm.beta is not None:
             last += p.norm.beta
     return group.join(_linear(p.output, last))
+
+
+def require_room(n: int, length: int, context: int) -> None:
+    """Raise ``ValueError`` if ``length`` tokens at position n do not fit into the context."""
+    if n + length > context:
+        raise ValueError(f"{length} tokens after {n} exceed the context {context}")
 
 
 def _embed(p: FoldedDecoder, ids: Array, n: int) -> Array:

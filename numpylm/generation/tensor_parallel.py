@@ -28,7 +28,7 @@ from itertools import count
 
 import numpy as np
 
-from numpylm.generation.cached import Group, empty_past, next_logits
+from numpylm.generation.cached import Group, empty_past, next_logits, require_room
 from numpylm.generation.folding import FoldedDecoder, fold_decoder
 from numpylm.layers.feed_forward import FeedForward
 from numpylm.layers.linear import Linear
@@ -115,9 +115,8 @@ class ProcessGroup(Group):
 
     def read(self, ids: list[int], n: int) -> Array:
         """Ask all processes, this one too. After an answer that failed there is no other."""
-        length, context = len(ids), len(self.question) - 2
-        if n + length > context:
-            raise ValueError(f"{length} tokens after {n} exceed the context {context}")
+        length = len(ids)
+        require_room(n, length, len(self.question) - 2)
         if not self.idle:
             raise ValueError("an answer was interrupted: the processes are out of step")
         self.idle = False
