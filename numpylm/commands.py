@@ -140,18 +140,23 @@ def predict(arguments: argparse.Namespace) -> int:
 
 def generate(arguments: argparse.Namespace) -> int:
     """Print the prompt and what the model makes of it, token by token."""
-    names = ("tokens", "temperature", "top_k", "top_p", "seed", "threads")
+    names = ("tokens", "temperature", "top_k", "top_p")
     sampling = {name: getattr(arguments, name) for name in names}
-    pieces = load(arguments.run).stream(arguments.prompt, **sampling)
-    first = next(pieces, "")  # an error in the prompt shows before anything is printed
-    if arguments.json:
-        text = arguments.prompt + first + "".join(pieces)
-        print(json.dumps({"run": arguments.run, "prompt": arguments.prompt, "text": text}))
-        return 0
-    print(arguments.prompt + first, end="", flush=True)
-    for piece in pieces:
-        print(piece, end="", flush=True)
-    print()
+    if arguments.samples < 1:
+        raise ValueError(f"samples is {arguments.samples}; it must be at least 1")
+    lm, prompt = load(arguments.run), arguments.prompt
+    with lm.reader(arguments.threads) as read:
+        for number in range(arguments.samples):
+            pieces = lm.stream(prompt, seed=arguments.seed + number, read=read, **sampling)
+            first = next(pieces, "")  # an error in the prompt shows before anything is printed
+            if arguments.json:
+                text = prompt + first + "".join(pieces)
+                print(json.dumps({"run": arguments.run, "prompt": prompt, "text": text}))
+                continue
+            print("---\n" * (number > 0) + prompt + first, end="", flush=True)
+            for piece in pieces:
+                print(piece, end="", flush=True)
+            print()
     return 0
 
 

@@ -5,7 +5,8 @@ The functional level below it is ``lm.p`` (parameters), ``lm.config`` and ``gpt_
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import numpy as np
 
 from numpylm.data.batches import evaluation_windows
 from numpylm.data.vocabulary import Tokenizer
+from numpylm.generation.reader import Reader
 from numpylm.generation.sampling import generate
 from numpylm.models.gpt import GPT, GPTConfig, gpt_forward
 from numpylm.objectives.causal import causal_lm_forward
@@ -49,26 +51,39 @@ class LanguageModel:
         top_p: float = 1.0,
         seed: int = 0,
         threads: int = 1,
+        read: Reader | None = None,
     ) -> Iterator[str]:
         """``tokens`` tokens that continue the prompt, in pieces as they are drawn.
 
         An empty prompt starts after the end of a line. temperature 0 is greedy; the same seed
-        gives the same text. As many processes as ``threads`` share the work. Raises ``ValueError``
+        gives the same text. As many processes as ``threads`` share the work; ``read`` is a reader
+        that stays open for several texts, in place of one for this text. Raises ``ValueError``
         for a prompt with characters that the vocabulary does not know, or settings out of range
-        (see ``generation.sampling``).
+        (see ``generation.sampling`` and ``generation.reader``).
         """
         ids = self.tokenizer.encode(prompt) if prompt else self._start()
         if len(ids) == 0:
             raise ValueError(f"the prompt {prompt!r} holds no token")
         if seed < 0:
             raise ValueError(f"seed is {seed}; it must not be negative")
-        new = generate(
-            self.p, ids, tokens, config=self.config, rng=np.random.default_rng(seed),
-            temperature=temperature, top_k=top_k, top_p=top_p, threads=threads,
-        )  # fmt: skip
-        # Decoding the last token again shows what stands between it and the next (a blank, or
-        # nothing); what stands before it cannot change any more.
-        tail = [int(ids[-1])]
+        with nullcontext(read) if read else self.reader(threads) as read:
+            new = generate(
+                read, ids, tokens, rng=np.random.default_rng(seed),
+                temperature=temperature, top_k=top_k, top_p=top_p,
+            )  # fmt: skip
+            yield from self._pieces(int(ids[-1]), new)
+
+    def reader(self, threads: int = 1) -> Reader:
+        """To be closed in the end: what serves ``read`` of ``stream`` and ``generate``."""
+        return Reader(self.p, self.config, threads)
+
+    def _pieces(self, last: int, new: Iterable[int]) -> Iterator[str]:
+        """The new ids as text, after a last id before them.
+
+        Decoding the last token again shows what stands between it and the next (a blank, or
+        nothing); what stands before it cannot change any more.
+        """
+        tail = [last]
         known = len(self.tokenizer.decode(tail))
         for token in new:
             tail.append(token)

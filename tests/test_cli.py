@@ -54,6 +54,13 @@ def test_train_generate_evaluate(here, capsys):
     assert capsys.readouterr().out == written
     assert main([*shared, "3"]) == 2
     assert "threads is 3; it must be 1 to 2, one a head" in capsys.readouterr().err
+    assert main([*shared, "2", "--seed", "1"]) == 0
+    second = capsys.readouterr().out
+    assert main([*shared, "2", "--samples", "2"]) == 0
+    assert capsys.readouterr().out == f"{written}---\n{second}"
+    assert main([*shared, "1", "--samples", "2", "--json"]) == 0
+    texts = [json.loads(line)["text"] for line in capsys.readouterr().out.splitlines()]
+    assert texts == [written[:-1], second[:-1]]
 
     assert main(["evaluate", "runs/run", "--json"]) == 0
     figures = json.loads(capsys.readouterr().out)
@@ -157,6 +164,7 @@ def test_bad_input_to_a_run(here, capsys):
     assert "top_p is 2.0" in refused(capsys, "generate", "runs/run", "--top-p", "2")
     assert "has no test split" in refused(capsys, "evaluate", "runs/run", "--split", "test")
     assert "seed is -1" in refused(capsys, "generate", "runs/run", "--seed", "-1")
+    assert "samples is 0" in refused(capsys, "generate", "runs/run", "--samples", "0")
     assert "leave out --preset" in refused(
         capsys, "train", "--resume", "runs/run", "--preset", "wikitext2"
     )

@@ -61,7 +61,7 @@ def test_the_pieces_are_the_decoded_ids(runs, kind):
     prompt = "a rose is"
     drawn = lm.generate(prompt, tokens=30, temperature=3.0, seed=5)
     ids = lm.tokenizer.encode(prompt)
-    new = generate(lm.p, ids, 30, config=lm.config, rng=np.random.default_rng(5), temperature=3.0)
+    new = generate(lm.reader(), ids, 30, rng=np.random.default_rng(5), temperature=3.0)
     assert drawn == lm.tokenizer.decode(np.append(ids, [*new]))
     assert lm.generate(prompt, tokens=0) == prompt
 
@@ -77,7 +77,11 @@ def test_half_a_character_is_not_printed():
     lm = LanguageModel(p, config, ByteTokenizer(), step=0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("numpylm.language_model.generate", lambda *_, **__: ids)
-        assert list(lm.stream("a", tokens=4)) == ["é", "!", "\N{REPLACEMENT CHARACTER}"]
+        assert list(lm.stream("a", tokens=4, read=object())) == [
+            "é",
+            "!",
+            "\N{REPLACEMENT CHARACTER}",
+        ]
 
 
 @pytest.mark.parametrize(
@@ -102,7 +106,7 @@ def test_pieces_of_any_ids_make_the_text_of_all_ids(tokenizer, monkeypatch):
         monkeypatch.setattr(
             "numpylm.language_model.generate", lambda *_, new=chosen, **__: iter(new.tolist())
         )
-        text = "".join(lm.stream(tokenizer.decode(start)))
+        text = "".join(lm.stream(tokenizer.decode(start), read=object()))
         everything = tokenizer.decode(np.append(start, chosen))
         assert text == everything[len(tokenizer.decode(start)) :]
 

@@ -14,8 +14,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from numpylm.generation.tensor_parallel import reader
-from numpylm.models.gpt import GPT, GPTConfig
+from numpylm.generation.reader import Reader
 from numpylm.parameters import Array
 
 COLD = 1e-250  # a temperature as good as 0, but logits over it are still finite
@@ -71,43 +70,39 @@ def draw(p: Array, rng: np.random.Generator) -> int:
 
 
 def generate(
-    p: GPT,
+    read: Reader,
     ids: Array,
     n_tokens: int,
     *,
-    config: GPTConfig,
     rng: np.random.Generator,
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float = 1.0,
-    threads: int = 1,
 ) -> Iterator[int]:
     """Yield ``n_tokens`` new ids that continue ids (n,), n ≥ 1.
 
     The model sees the last ``context`` tokens. Up to there each is read once (``cached.py``); from
     there on the window slides, every token in it changes its position, and so all of it is read
-    again for each new one. One ``rng`` state gives one text. ``threads`` processes share the work
-    of a token (``tensor_parallel.py``), until the iterator ends or is closed. Raises ``ValueError``
-    for an empty prompt, settings that ``next_token_distribution`` refuses or more threads than
-    heads.
+    again for each new one. So it is when another text was read in between. One ``rng`` state gives
+    one text. Raises ``ValueError`` for an empty prompt or settings that
+    ``next_token_distribution`` refuses.
     """
     check_sampling(temperature, top_k, top_p)
     if len(ids) == 0 or n_tokens < 0:
         raise ValueError(f"{n_tokens} tokens cannot continue a prompt of {len(ids)}")
     seen, n = [int(i) for i in ids], 0
-    unread = seen[-config.context :]
-    with reader(p, config, threads) as read:
-        for _ in range(n_tokens):
-            if n + len(unread) > config.context:
-                unread, n = seen[-config.context :], 0
-            logits = read(unread, n)
-            n += len(unread)
-            distribution = next_token_distribution(
-                logits, temperature=temperature, top_k=top_k, top_p=top_p
-            )
-            unread = [draw(distribution, rng)]
-            seen += unread
-            yield unread[0]
+    unread: list[int] = []
+    for _ in range(n_tokens):
+        if read.turn_to(seen) or n + len(unread) > read.context:
+            unread, n = seen[-read.context :], 0
+        logits = read(unread, n)
+        n += len(unread)
+        distribution = next_token_distribution(
+            logits, temperature=temperature, top_k=top_k, top_p=top_p
+        )
+        unread = [draw(distribution, rng)]
+        seen += unread
+        yield unread[0]
 
 
 def check_sampling(temperature: float, top_k: int | None, top_p: float) -> None:

@@ -19,9 +19,7 @@ from __future__ import annotations
 
 import math
 import os
-import sys
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from itertools import count
@@ -36,41 +34,11 @@ from numpylm.layers.multi_head import MultiHeadAttention
 from numpylm.models.gpt import GPT, GPTConfig
 from numpylm.models.layer import TransformerLayer
 from numpylm.parameters import Array
-from numpylm.processes import Process, apart, one_blas_thread, shared_zeros
+from numpylm.processes import Process, apart, shared_zeros
 
 TRIES = 500  # a process looks so often, some 30 µs, for a post before it lets others run
 LOOKS = 10_000  # looks after which it makes sure that the others live
 PATIENCE = 1.0  # seconds of sleep after which it does so
-
-Read = Callable[[list[int], int], Array]  # (ids, n): the logits (V,) after ids at n, n + 1, …
-
-
-@contextmanager
-def reader(p: GPT, config: GPTConfig, threads: int) -> Iterator[Read]:
-    """``read(ids, n)``: logits (V,) of the token after ids, which stand at positions n, n + 1, …
-
-    It keeps keys and values of the positions before n, for one caller at a time. As many processes
-    as ``threads`` (named like the option of the command line) share the work, on Linux; elsewhere
-    one does it. If there are several, BLAS is held at one thread here too, until the block is left.
-    Raises ``ValueError`` for ``threads`` below 1 or above the number of heads, and if a process
-    cannot be had or is killed; ``read`` raises what another process raised.
-    """
-    if not 1 <= threads <= config.n_heads:
-        raise ValueError(f"threads is {threads}; it must be 1 to {config.n_heads}, one a head")
-    if threads == 1 or sys.platform != "linux":
-        decoder = fold_decoder(p, config)
-        past = empty_past(decoder, 1)
-        yield lambda ids, n: next_logits(decoder, np.array([ids], np.int64), past, n)[0]
-        return
-    with one_blas_thread():
-        try:
-            group = ProcessGroup(p, config, threads)
-        except OSError as error:
-            raise ValueError(f"no process can be started: {error}; use --threads 1") from None
-        try:
-            yield group.read
-        finally:
-            group.close()
 
 
 class ProcessGroup(Group):
@@ -113,12 +81,20 @@ class ProcessGroup(Group):
         self.receive = [self.posted[i][rank].acquire for i in others]
         self.turn, self.views = 0, [[part[:0] for part in turn] for turn in self.parts]
 
+    def part(self) -> None:
+        """Put the others on other processors than this one's: it may have changed."""
+        with apart() as move_away:
+            for process in self.processes:
+                move_away(process.pid)
+
     def read(self, ids: list[int], n: int) -> Array:
         """Ask all processes, this one too. After an answer that failed there is no other."""
         length = len(ids)
         require_room(n, length, len(self.question) - 2)
+        if os.getpid() != self.parent:
+            raise ValueError("this reader belongs to another process: open one here")
         if not self.idle:
-            raise ValueError("an answer was interrupted: the processes are out of step")
+            raise ValueError("an answer was interrupted: open another reader")
         self.idle = False
         self.question[0], self.question[1] = n, length
         self.question[2 : 2 + length] = ids

@@ -3,16 +3,17 @@
 python -m tests.benchmarks.generate              256 tokens, nanogpt-cpu's model (a), one text
 python -m tests.benchmarks.generate --cases a c  also the model of case c of cases.py
 python -m tests.benchmarks.generate --one-thread numpylm on one thread beside it
+python -m tests.benchmarks.generate --start      numpylm with the start and end of its reader, too
 python -m tests.benchmarks.generate --full       numpylm without its cache, too
 python -m tests.benchmarks.generate --json
 
 Both sides: the same model with a context of 256, one text at a time, float32, temperature 0.8, a
-key-value cache that is allocated once, two threads, and what a whole call costs. With numpylm that
-is also the start and the end of the process that shares the work; PyTorch has a process of its own
-that stays, fused attention and inference mode. The sides take turns, so that a slow moment of the
-machine meets both; the ratio of each turn shows the spread. There are no GFLOP/s here: every matrix
-is read for a single row, so calls and memory set the pace, not arithmetic. Without PyTorch the
-other columns still print.
+key-value cache, two threads, one text after the other. What serves them all is there before: the
+reader of numpylm with its process, the module of PyTorch with its threads; ``--start`` shows what a
+reader costs that serves one text only. PyTorch has a process of its own, fused attention and
+inference mode. The sides take turns, so that a slow moment of the machine meets both; the ratio of
+each turn shows the spread. There are no GFLOP/s here: every matrix is read for a single row, so
+calls and memory set the pace, not arithmetic. Without PyTorch the other columns still print.
 """
 
 from __future__ import annotations
@@ -26,9 +27,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from numpylm.generation.reader import Reader
 from numpylm.generation.sampling import draw, generate, next_token_distribution
 from numpylm.models.gpt import GPT, GPTConfig, gpt_forward, gpt_init
-from numpylm.processes import one_blas_thread
 from tests.benchmarks.cases import CASES
 from tests.benchmarks.turns import OwnProcess, Side, alternate, has_pytorch, ratio, written
 
@@ -62,22 +63,26 @@ def compare(case: str, turns: int, tokens: int, threads: int, rivals: list[str])
     config = dataclasses.replace(settings, context=256).model_config(vocab_size)
     _, p = gpt_init(1, config)
 
-    def cached(threads: int) -> None:
-        rng, settings = np.random.default_rng(0), {"temperature": TEMPERATURE, "threads": threads}
-        list(generate(p, PROMPT, tokens, config=config, rng=rng, **settings))
+    def write(read: Reader) -> None:
+        rng = np.random.default_rng(0)
+        list(generate(read, PROMPT, tokens, rng=rng, temperature=TEMPERATURE))
 
-    def on_one_thread() -> None:
-        with one_blas_thread():
-            cached(1)
+    def write_one() -> None:
+        with Reader(p, config, threads) as read:
+            write(read)
 
-    sides: dict[str, Side] = {"numpylm": lambda: cached(threads)}
+    alone, together = Reader(p, config), Reader(p, config, threads)
+    sides: dict[str, Side] = {"numpylm": lambda: write(together)}
+    if "start" in rivals:
+        sides["start"] = write_one
     if "one_thread" in rivals:
-        sides["one_thread"] = on_one_thread
+        sides["one_thread"] = lambda: write(alone)
     if "pytorch" in rivals:
         sides["pytorch"] = OwnProcess(torch_generation, config, tokens, threads)
     if "full_forward" in rivals:
         sides["full_forward"] = lambda: full_forward(p, config, tokens)
     times = alternate(sides, turns)
+    together.close()
     figures: dict = {
         f"{n}_us_per_token": 1e6 * statistics.median(t) / tokens for n, t in times.items()
     }
@@ -86,6 +91,7 @@ def compare(case: str, turns: int, tokens: int, threads: int, rivals: list[str])
 
 NAMES = {
     "numpylm": "numpylm",
+    "start": "with its start",
     "one_thread": "on one thread",
     "pytorch": "PyTorch",
     "full_forward": "without its cache",
@@ -99,10 +105,16 @@ def main() -> int:
     parser.add_argument("--tokens", type=int, default=256)
     parser.add_argument("--threads", type=int, default=2, help="of either side")
     parser.add_argument("--one-thread", action="store_true")
+    parser.add_argument("--start", action="store_true", help="also with the reader's start and end")
     parser.add_argument("--full", action="store_true", help="also without the cache")
     parser.add_argument("--json", action="store_true")
     a = parser.parse_args()
-    wanted = {"one_thread": a.one_thread, "pytorch": has_pytorch(), "full_forward": a.full}
+    wanted = {
+        "start": a.start,
+        "one_thread": a.one_thread,
+        "pytorch": has_pytorch(),
+        "full_forward": a.full,
+    }
     rivals = [name for name, is_wanted in wanted.items() if is_wanted]
     for case in a.cases:
         figures = compare(case, a.turns, a.tokens, a.threads, rivals)

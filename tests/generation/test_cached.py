@@ -5,6 +5,7 @@ import pytest
 
 from numpylm.generation.cached import empty_past, memory_past, next_logits
 from numpylm.generation.folding import fold_decoder
+from numpylm.generation.reader import Reader
 from numpylm.generation.sampling import generate, next_token_distribution
 from numpylm.layers.input_embedding import POSITIONS
 from numpylm.models.gpt import GPTConfig, gpt_forward, gpt_init
@@ -118,7 +119,7 @@ def test_the_text_is_that_of_the_full_forward_also_beyond_the_context(
 ):
     p, config = gpt(positions=positions, norm=norm)
     ids, rng = random_ids(prompt), np.random.default_rng(0)
-    new = list(generate(p, ids, 20, config=config, rng=rng, temperature=temperature))
+    new = list(generate(Reader(p, config), ids, 20, rng=rng, temperature=temperature))
     seen, rng = ids.tolist(), np.random.default_rng(0)
     for _ in range(20):
         logits, _ = gpt_forward(p, np.array([seen[-CONTEXT:]]), config=config)
@@ -131,7 +132,7 @@ def test_the_text_is_that_of_the_full_forward_also_beyond_the_context(
 def test_the_model_is_left_as_it_was():
     p, config = gpt()
     before = pack(p)[0]
-    list(generate(p, random_ids(3), 5, config=config, rng=np.random.default_rng(0)))
+    list(generate(Reader(p, config), random_ids(3), 5, rng=np.random.default_rng(0)))
     np.testing.assert_array_equal(pack(p)[0], before)
 
 

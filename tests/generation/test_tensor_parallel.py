@@ -11,8 +11,9 @@ import pytest
 
 from numpylm.generation import tensor_parallel
 from numpylm.generation.folding import fold_decoder
+from numpylm.generation.reader import Reader
 from numpylm.generation.sampling import generate
-from numpylm.generation.tensor_parallel import ProcessGroup, part_of, reader
+from numpylm.generation.tensor_parallel import ProcessGroup, part_of
 from numpylm.layers.input_embedding import POSITIONS
 from numpylm.models.gpt import GPTConfig, gpt_forward, gpt_init
 from numpylm.parameters import pack
@@ -32,9 +33,10 @@ def model(dtype=np.float64, **settings):
     return p, config
 
 
-def text(p, config, n_tokens=20, seed=0, **settings):
+def text(p, config, n_tokens=20, seed=0, threads=1, **settings):
     rng = np.random.default_rng(seed)
-    return list(generate(p, np.array([3, 1]), n_tokens, config=config, rng=rng, **settings))
+    with Reader(p, config, threads) as read:
+        return list(generate(read, np.array([3, 1]), n_tokens, rng=rng, **settings))
 
 
 @pytest.fixture
@@ -65,7 +67,7 @@ def test_the_logits_are_those_of_one_forward(threads, positions, norm, bias, tie
     )
     ids = np.random.default_rng(2).integers(0, V, CONTEXT)
     expected, _ = gpt_forward(p, ids[None], config=config)
-    with reader(p, config, threads) as read:
+    with Reader(p, config, threads) as read:
         for start, end in ((0, 5), (5, 6), (6, 7), (7, 10), (10, 11), (11, 12)):
             logits = read(ids[start:end].tolist(), start)
             np.testing.assert_allclose(logits, expected[0, end - 1], atol=1e-12)
@@ -78,7 +80,7 @@ def test_the_logits_are_those_of_one_forward(threads, positions, norm, bias, tie
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_the_dtype_stays(dtype):
     p, config = model(dtype)
-    with reader(p, config, 1) as alone, reader(p, config, 2) as together:
+    with Reader(p, config) as alone, Reader(p, config, 2) as together:
         one, two = alone([4, 2, 7], 0), together([4, 2, 7], 0)
     assert one.dtype == two.dtype == dtype
     np.testing.assert_allclose(one, two, atol=TOLERANCE[dtype])
@@ -121,9 +123,10 @@ def test_a_reader_that_takes_its_time_is_waited_for(monkeypatch):
     monkeypatch.setattr(tensor_parallel, "PATIENCE", 0.01)
     p, config = model()
     slowly, rng = [], np.random.default_rng(0)
-    for token in generate(p, np.array([3, 1]), 5, config=config, rng=rng, threads=2):
-        slowly.append(token)
-        time.sleep(0.05)  # the others fall asleep, and look around
+    with Reader(p, config, 2) as read:
+        for token in generate(read, np.array([3, 1]), 5, rng=rng):
+            slowly.append(token)
+            time.sleep(0.05)  # the others fall asleep, and look around
     assert slowly == text(p, config, 5)
 
 
@@ -146,21 +149,41 @@ def test_the_others_stay_off_the_processor_of_the_first():
     if len(allowed) == 1:
         pytest.skip("there is one processor")
     p, config = model()
-    group = ProcessGroup(p, config, 2)
-    try:
-        assert len(os.sched_getaffinity(group.processes[0].pid)) == len(allowed) - 1
+    with Reader(p, config, 2) as read:
+        other = read.group.processes[0].pid
+        assert len(os.sched_getaffinity(other)) == len(allowed) - 1
         assert os.sched_getaffinity(0) == allowed
-    finally:
-        group.close()
+
+        def moves(here):
+            """This process goes somewhere, a text begins, and where is the other one?"""
+            os.sched_setaffinity(0, {here})
+            os.sched_setaffinity(0, allowed)
+            read.turn_to(object())
+            return here not in os.sched_getaffinity(other)
+
+        for here in allowed:
+            wait_until(lambda here=here: moves(here))  # the system may move this one on
 
 
 @linux
-def test_a_text_that_is_left_ends_the_processes(groups):
+@pytest.mark.parametrize("end", ["close", "del", "with"])
+def test_the_processes_serve_every_text_and_end_with_the_reader(end, groups):
     p, config = model()
-    pieces = generate(p, np.array([1]), 9, config=config, rng=np.random.default_rng(0), threads=3)
-    next(pieces)
+    read = Reader(p, config, 3)
+    for seed in (0, 1):
+        new = generate(read, np.array([3, 1]), 20, rng=np.random.default_rng(seed))
+        assert list(new) == text(p, config, seed=seed)
+    del new
     assert not groups
-    pieces.close()
+    if end == "close":
+        read.close()
+        read.close()
+    elif end == "with":
+        with read:
+            pass
+    else:
+        del read
+    assert len(groups) == 1
     assert all(ended(process.pid) for process in groups[0].processes)
 
 
@@ -168,9 +191,9 @@ def test_a_text_that_is_left_ends_the_processes(groups):
 def test_a_process_that_is_killed_is_reported(monkeypatch):
     monkeypatch.setattr(tensor_parallel, "LOOKS", 100)
     p, config = model()
-    with reader(p, config, 3) as read:
+    with Reader(p, config, 3) as read:
         read([1, 2], 0)
-        os.kill(read.__self__.processes[1].pid, signal.SIGKILL)
+        os.kill(read.group.processes[1].pid, signal.SIGKILL)
         with pytest.raises(ValueError, match="a process that shared the work was killed"):
             read([3], 2)
 
@@ -186,14 +209,14 @@ def test_what_another_process_raises_is_raised_here(monkeypatch):
 
     answer = ProcessGroup._answer
     monkeypatch.setattr(ProcessGroup, "_answer", fails)
-    with pytest.raises(MemoryError, match="no room"), reader(p, config, 2) as read:
+    with pytest.raises(MemoryError, match="no room"), Reader(p, config, 2) as read:
         read([1], 0)
 
 
 @linux
 def test_an_error_here_ends_the_others(groups):
     p, config = model()
-    with pytest.raises(ValueError, match="span 17 to 17"), reader(p, config, 2) as read:
+    with pytest.raises(ValueError, match="span 17 to 17"), Reader(p, config, 2) as read:
         read([V], 0)
     assert ended(groups[0].processes[0].pid)
 
@@ -218,14 +241,14 @@ def test_when_no_process_can_be_had_those_before_it_end(monkeypatch, groups):
 @linux
 def test_an_interrupted_answer_is_the_last(monkeypatch):
     p, config = model()
-    with reader(p, config, 2) as read:
+    with Reader(p, config, 2) as read:
         read([1, 2], 0)
         with monkeypatch.context() as patch:
 
             def interrupted(*arguments):
                 raise KeyboardInterrupt
 
-            patch.setattr(read.__self__, "total", interrupted)
+            patch.setattr(read.group, "total", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 read([3], 2)
         with pytest.raises(ValueError, match="an answer was interrupted"):
@@ -236,25 +259,30 @@ def test_an_interrupted_answer_is_the_last(monkeypatch):
 def test_a_text_longer_than_the_context_is_refused_alike():
     p, config = model()
     for threads in (1, 2):
-        with reader(p, config, threads) as read:
+        with Reader(p, config, threads) as read:
             read([1, 2], 0)
             with pytest.raises(ValueError, match="11 tokens after 2 exceed the context 12"):
                 read([1] * 11, 2)
 
 
 @linux
-def test_a_copy_of_this_process_does_not_end_the_others():
+def test_a_copy_of_this_process_neither_asks_the_others_nor_ends_them():
     p, config = model()
-    pieces = generate(p, np.array([1]), 9, config=config, rng=np.random.default_rng(0), threads=2)
-    written = [next(pieces)]
-    pid = os.fork()
-    if pid == 0:
-        pieces.close()
-        os._exit(0)
-    os.waitpid(pid, 0)
-    written += pieces
-    alone = generate(p, np.array([1]), 9, config=config, rng=np.random.default_rng(0))
-    assert written == list(alone)
+    with Reader(p, config, 2) as read:
+        pieces = generate(read, np.array([3, 1]), 20, rng=np.random.default_rng(0))
+        written = [next(pieces)]
+        pid = os.fork()
+        if pid == 0:
+            refused = 1
+            try:
+                next(pieces)
+            except ValueError as error:
+                refused = 0 if "another process" in str(error) else 2
+            read.close()
+            os._exit(refused)
+        assert os.waitpid(pid, 0)[1] == 0
+        written += pieces
+    assert written == text(p, config)
 
 
 @linux
