@@ -127,7 +127,7 @@ def _serve(work: Callable[..., Any], connection: Connection) -> None:
     os.closerange(3, own)
     os.closerange(own + 1, os.sysconf("SC_OPEN_MAX"))
     with suppress(OSError, AttributeError):  # glibc: nor is the memory that it has freed and keeps
-        ctypes.CDLL("libc.so.6").malloc_trim(0)
+        _libc().malloc_trim(0)
     while True:
         try:
             errors, arguments = connection.recv()
@@ -143,6 +143,19 @@ def _serve(work: Callable[..., Any], connection: Connection) -> None:
             connection.send((failed, value, time.process_time()))
         except OSError:
             return
+
+
+def processor() -> int:
+    """The processor that this thread runs on just now; −1 if that is not known. For Linux."""
+    try:
+        return _libc().sched_getcpu()
+    except (OSError, AttributeError):
+        return -1
+
+
+@cache
+def _libc() -> ctypes.CDLL:
+    return ctypes.CDLL("libc.so.6")
 
 
 @contextmanager
@@ -161,10 +174,9 @@ def apart() -> Iterator[Callable[[int], None]]:
 
     try:
         with suppress(OSError):
-            with open("/proc/self/stat") as file:
-                here = int(file.read().rpartition(")")[2].split()[36])
-            os.sched_setaffinity(0, {here})
-            others = allowed - {here} or allowed
+            here = {processor()} & allowed or allowed
+            os.sched_setaffinity(0, here)
+            others = allowed - here or allowed
         yield move_away
     finally:
         with suppress(OSError):
@@ -223,7 +235,7 @@ def keep_freed_pages() -> bool:
     if not sys.platform.startswith("linux"):
         return False
     try:
-        mallopt = ctypes.CDLL("libc.so.6").mallopt
+        mallopt = _libc().mallopt
     except (OSError, AttributeError):
         return False
     m_trim_threshold, m_top_pad, m_mmap_max, m_arena_max = -1, -2, -4, -8

@@ -34,7 +34,7 @@ from numpylm.layers.multi_head import MultiHeadAttention
 from numpylm.models.gpt import GPT, GPTConfig
 from numpylm.models.layer import TransformerLayer
 from numpylm.parameters import Array
-from numpylm.processes import Process, apart, shared_zeros
+from numpylm.processes import Process, apart, processor, shared_zeros
 
 TRIES = 500  # a process looks so often, some 30 µs, for a post before it lets others run
 LOOKS = 10_000  # looks after which it makes sure that the others live
@@ -61,6 +61,7 @@ class ProcessGroup(Group):
         self.parent, self.processes = os.getpid(), list[Process]()
         try:
             with apart() as move_away:
+                self.processor = processor()
                 for rank in ranks[1:]:
                     self.processes.append(Process(partial(self._serve, p, config, rank)))
                     move_away(self.processes[-1].pid)
@@ -82,10 +83,12 @@ class ProcessGroup(Group):
         self.turn, self.views = 0, [[part[:0] for part in turn] for turn in self.parts]
 
     def part(self) -> None:
-        """Put the others on other processors than this one's: it may have changed."""
-        with apart() as move_away:
-            for process in self.processes:
-                move_away(process.pid)
+        """Put the others on other processors than this one's, if it has changed."""
+        if self.processor != processor():
+            with apart() as move_away:
+                self.processor = processor()
+                for process in self.processes:
+                    move_away(process.pid)
 
     def read(self, ids: list[int], n: int) -> Array:
         """Ask all processes, this one too. After an answer that failed there is no other."""
