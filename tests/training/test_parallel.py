@@ -1,4 +1,3 @@
-import ctypes
 import sys
 import threading
 from types import SimpleNamespace
@@ -6,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from numpylm import processes
 from numpylm.layers.linear import linear_backward, linear_forward, linear_init
 from numpylm.models.gpt import GPTConfig, gpt_init
 from numpylm.objectives.causal import causal_lm_backward, causal_lm_forward
@@ -161,7 +161,7 @@ def test_the_last_one_gives_blas_its_threads_back():
         first.__enter__()
         second.__enter__()
         first.__exit__(None, None, None)
-        assert threads() == {1}
+        assert threads() <= {1}  # none where BLAS knows no threads
         second.__exit__(None, None, None)
         assert threads() == before
 
@@ -171,7 +171,7 @@ def test_malloc_is_asked_where_there_is_glibc(monkeypatch, accepted, result):
     calls = []
     mallopt = SimpleNamespace(mallopt=lambda *setting: calls.append(setting) or accepted)
     monkeypatch.setattr(sys, "platform", "linux")
-    monkeypatch.setattr(ctypes, "CDLL", lambda name: mallopt)
+    monkeypatch.setattr(processes, "_libc", lambda: mallopt)
     assert keep_freed_pages() is result
     assert {(-1, -1), (-4, 0)} <= set(calls)  # M_TRIM_THRESHOLD, M_MMAP_MAX: return nothing
     assert {option for option, _ in calls} == {-1, -2, -4, -8}  # numbers from glibc's malloc.h
@@ -182,5 +182,5 @@ def test_malloc_is_asked_where_there_is_glibc(monkeypatch, accepted, result):
 )
 def test_elsewhere_malloc_is_left_alone(monkeypatch, platform, library):
     monkeypatch.setattr(sys, "platform", platform)
-    monkeypatch.setattr(ctypes, "CDLL", lambda name: library)
+    monkeypatch.setattr(processes, "_libc", lambda: library)
     assert keep_freed_pages() is False
