@@ -16,6 +16,7 @@ from numpylm.reports import (
     perplexity,
     plain,
     print_cost,
+    print_evaluation,
     print_losses,
     print_samples,
     print_scores,
@@ -179,11 +180,7 @@ def evaluate(arguments: argparse.Namespace) -> int:
     if arguments.json:
         print(json.dumps({"run": arguments.run, "text": what, **figures, **others}))
         return 0
-    unit = unit_of(open_run(arguments.run))
-    print(f"{what}: {loss:.4f} nats per {unit}, perplexity {figures['perplexity']:,.3f}, ", end="")
-    print(f"{figures['bits_per_token']:.4f} bits per {unit}")
-    for name, value in others.items():
-        print(f"  {name} {value:.4f}")
+    print_evaluation(what, figures, others, unit_of(open_run(arguments.run)))
     return 0
 
 

@@ -69,6 +69,17 @@ def print_scores(trainer: Trainer, results: dict[str, dict[str, dict[str, float]
     print(f"\nloss curve: {folder / 'loss.png'}\nuse it:     numpylm {use} {quoted(folder)}{end}")
 
 
+def print_evaluation(
+    what: str, figures: dict[str, float], others: dict[str, float], unit: str
+) -> None:
+    """A loss in nats and in bits, the perplexity, and the task's own scores."""
+    print(f"{what}: {figures['loss']:.4f} nats per {unit}, ", end="")
+    print(f"perplexity {figures['perplexity']:,.3f}, ", end="")
+    print(f"{figures['bits_per_token']:.4f} bits per {unit}")
+    for name, value in others.items():
+        print(f"  {name} {value:.4f}")
+
+
 def print_samples(trainer: Trainer, count: int = 3) -> None:
     """What an encoder-decoder writes for the first validation examples, with the reference."""
     if not isinstance(trainer.objective, PairTask):
