@@ -66,6 +66,8 @@ class LanguageModel:
             raise ValueError(f"the prompt {prompt!r} holds no token")
         if seed < 0:
             raise ValueError(f"seed is {seed}; it must not be negative")
+        if read and read.p is not self.p:
+            raise ValueError("the reader is one of another model")
         with nullcontext(read) if read else self.reader(threads) as read:
             new = generate(
                 read, ids, tokens, rng=np.random.default_rng(seed),

@@ -190,21 +190,24 @@ def one_blas_thread() -> Iterator[None]:
     Several may hold it at the same time; the last one gives back what was there before the first.
     """
     try:
-        blas = _blas()
+        blas = _blas().lib_controllers
     except ImportError:  # where there are no threads, as in a browser
         yield
         return
     with _HELD.lock:
+        if not _HELD.times:
+            _HELD.threads = [library.get_num_threads() for library in blas]
         _HELD.times += 1
-        if _HELD.times == 1:
-            _HELD.limit = blas.limit(limits=1)
     try:
+        for library in blas:
+            library.set_num_threads(1)
         yield
     finally:
         with _HELD.lock:
             _HELD.times -= 1
-            if _HELD.times == 0:
-                _HELD.limit.restore_original_limits()
+            if not _HELD.times:
+                for library, threads in zip(blas, _HELD.threads, strict=True):
+                    library.set_num_threads(threads)
 
 
 class _Held:
@@ -212,7 +215,7 @@ class _Held:
 
     def __init__(self) -> None:
         self.lock, self.times = threading.Lock(), 0
-        self.limit: Any = None
+        self.threads: list[int] = []
 
 
 _HELD = _Held()

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import shutil
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -77,7 +78,7 @@ def test_half_a_character_is_not_printed():
     lm = LanguageModel(p, config, ByteTokenizer(), step=0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("numpylm.language_model.generate", lambda *_, **__: ids)
-        assert list(lm.stream("a", tokens=4, read=object())) == [
+        assert list(lm.stream("a", tokens=4, read=SimpleNamespace(p=lm.p))) == [
             "é",
             "!",
             "\N{REPLACEMENT CHARACTER}",
@@ -106,9 +107,19 @@ def test_pieces_of_any_ids_make_the_text_of_all_ids(tokenizer, monkeypatch):
         monkeypatch.setattr(
             "numpylm.language_model.generate", lambda *_, new=chosen, **__: iter(new.tolist())
         )
-        text = "".join(lm.stream(tokenizer.decode(start), read=object()))
+        text = "".join(lm.stream(tokenizer.decode(start), read=SimpleNamespace(p=lm.p)))
         everything = tokenizer.decode(np.append(start, chosen))
         assert text == everything[len(tokenizer.decode(start)) :]
+
+
+def test_a_reader_serves_its_own_model_only(runs):
+    lm, other = numpylm.load(runs / "char"), numpylm.load(runs / "word")
+    with lm.reader() as read:
+        for seed in (3, 4):
+            text = lm.generate("a rose", tokens=12, seed=seed, read=read)
+            assert text == lm.generate("a rose", tokens=12, seed=seed)
+        with pytest.raises(ValueError, match="the reader is one of another model"):
+            other.generate("a rose", tokens=3, read=read)
 
 
 def test_it_prints_short(runs):

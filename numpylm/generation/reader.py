@@ -5,6 +5,7 @@ What a text needs before its first token is the same for each text, so it is mad
     with Reader(p, config, threads=2) as read:
         logits = read([7, 2, 5], 0)      # the prompt, at positions 0, 1, 2
         logits = read([3], 3)            # one more token
+        logits = read.after(text)        # of a list of ids that grows: what is new in it
 """
 
 from __future__ import annotations
@@ -12,12 +13,14 @@ from __future__ import annotations
 import sys
 import weakref
 from contextlib import ExitStack
+from operator import index
+from threading import Lock
 from types import TracebackType
 from typing import Self
 
 import numpy as np
 
-from numpylm.generation.cached import empty_past, next_logits
+from numpylm.generation.cached import empty_past, next_logits, require_room
 from numpylm.generation.folding import fold_decoder
 from numpylm.generation.tensor_parallel import ProcessGroup
 from numpylm.models.gpt import GPT, GPTConfig
@@ -31,17 +34,20 @@ class Reader:
     It keeps keys and values of the positions before n, of one text at a time. When parameters
     change, it takes another reader. As many processes as ``threads`` (named like the option of the
     command line) share the work, on Linux; elsewhere one does it. Several hold BLAS at one thread
-    in this process, too, until they end: when the ``with`` block is left, or with the reader.
-    Raises ``ValueError`` for ``threads`` below 1 or above the number of heads, and if a process
-    cannot be had or is killed; ``read`` raises what another process raised.
+    in this process, too, until they end: when the ``with`` block is left, when an answer is
+    interrupted, or with the reader. Raises ``ValueError`` for ``threads`` below 1 or above the
+    number of heads, for ids outside the vocabulary, positions that do not follow those that were
+    read or do not fit into the context, and if a process cannot be had or is killed.
     """
 
     def __init__(self, p: GPT, config: GPTConfig, threads: int = 1) -> None:
         if not 1 <= threads <= config.n_heads:
             raise ValueError(f"threads is {threads}; it must be 1 to {config.n_heads}, one a head")
-        self.context = config.context
-        self.text: object = None
+        self.p, self.config, self.lock = p, config, Lock()
+        self.n = self.known = 0  # positions that were read, and how much of the text that is
+        self.text: list[int] | None = None
         self.group: ProcessGroup | None = None
+        self.lost = "this reader is closed"
         with ExitStack() as at_end:
             if threads == 1 or sys.platform != "linux":
                 decoder = fold_decoder(p, config)
@@ -50,27 +56,55 @@ class Reader:
             else:
                 at_end.enter_context(one_blas_thread())
                 try:
-                    self.group = ProcessGroup(p, config, threads)
+                    self.group = ProcessGroup(config, p.embedding.tokens.weight.dtype, threads)
+                    at_end.callback(self.group.close)
+                    self.group.start(p)
                 except OSError as error:
                     lack = f"no process can be started: {error}; use --threads 1"
                     raise ValueError(lack) from None
-                at_end.callback(self.group.close)
                 self.read = self.group.read
             self.close = weakref.finalize(self, at_end.pop_all().close)  # once, at the latest then
 
     def __call__(self, ids: list[int], n: int) -> Array:
-        if not self.close.alive:
-            raise ValueError("this reader is closed")
-        return self.read(ids, n)
+        with self.lock:
+            self.text = None
+            return self._read(ids, n)
 
-    def turn_to(self, text: object) -> bool:
-        """Is it another text than before? Then whoever writes it reads it from its start."""
-        if text is self.text:
-            return False
-        self.text = text
-        if self.group:
-            self.group.part()
-        return True
+    def after(self, text: list[int]) -> Array:
+        """Logits (V,) of the token after a text, of which it sees the last ``context`` ids.
+
+        What was read of the same list before is not read again, unless something else was read
+        since, or the list is now longer than the context: then every token has another position.
+        """
+        with self.lock:
+            unread, n = text[self.known :], self.n
+            if not unread or text is not self.text or n + len(unread) > self.config.context:
+                unread, n = text[-self.config.context :], 0
+            self.text = None
+            logits = self._read(unread, n)
+            self.text, self.known = text, len(text)
+            return logits
+
+    def _read(self, ids: list[int], n: int) -> Array:
+        if not self.close.alive:
+            raise ValueError(self.lost)
+        vocab_size, ids = self.config.vocab_size, [index(i) for i in ids]
+        if not ids or min(ids) < 0 or max(ids) >= vocab_size:
+            span = f"span {min(ids)} to {max(ids)}" if ids else "are none"
+            raise ValueError(f"token ids {span}, the vocabulary has {vocab_size} entries")
+        if not 0 <= n <= self.n:
+            raise ValueError(f"position {n} does not follow the {self.n} that were read")
+        require_room(n, len(ids), self.config.context)
+        self.n = n
+        try:
+            logits = self.read(ids, n)
+        except BaseException:
+            if self.group:  # its processes are out of step
+                self.lost = "an answer of this reader was interrupted: open another one"
+                self.close()
+            raise
+        self.n += len(ids)
+        return logits
 
     def __enter__(self) -> Self:
         return self

@@ -90,19 +90,13 @@ def generate(
     check_sampling(temperature, top_k, top_p)
     if len(ids) == 0 or n_tokens < 0:
         raise ValueError(f"{n_tokens} tokens cannot continue a prompt of {len(ids)}")
-    seen, n = [int(i) for i in ids], 0
-    unread: list[int] = []
+    seen = [int(i) for i in ids]
     for _ in range(n_tokens):
-        if read.turn_to(seen) or n + len(unread) > read.context:
-            unread, n = seen[-read.context :], 0
-        logits = read(unread, n)
-        n += len(unread)
         distribution = next_token_distribution(
-            logits, temperature=temperature, top_k=top_k, top_p=top_p
+            read.after(seen), temperature=temperature, top_k=top_k, top_p=top_p
         )
-        unread = [draw(distribution, rng)]
-        seen += unread
-        yield unread[0]
+        seen.append(draw(distribution, rng))
+        yield seen[-1]
 
 
 def check_sampling(temperature: float, top_k: int | None, top_p: float) -> None:

@@ -26,7 +26,7 @@ from itertools import count
 
 import numpy as np
 
-from numpylm.generation.cached import Group, empty_past, next_logits, require_room
+from numpylm.generation.cached import Group, empty_past, next_logits
 from numpylm.generation.folding import FoldedDecoder, fold_decoder
 from numpylm.layers.feed_forward import FeedForward
 from numpylm.layers.linear import Linear
@@ -45,10 +45,10 @@ PATIENCE = 1.0  # seconds of sleep after which it does so
 class ProcessGroup(Group):
     """``size`` processes, each with its part of the model: ``rank`` 0 is this one, which asks."""
 
-    def __init__(self, p: GPT, config: GPTConfig, size: int) -> None:
+    def __init__(self, config: GPTConfig, dtype: np.dtype, size: int) -> None:
         from multiprocessing import get_context  # it is not there in a browser
 
-        dtype, shape = p.embedding.tokens.weight.dtype, (2, size, config.context, config.d_model)
+        self.config, shape = config, (2, size, config.context, config.d_model)
         self.parts = shared_zeros(math.prod(shape), dtype).reshape(shape)  # by turn and rank
         self.logits = shared_zeros(config.vocab_size, dtype)
         self.question = shared_zeros(2 + config.context, np.int64)  # n, T and the ids
@@ -58,59 +58,48 @@ class ProcessGroup(Group):
         ]  # from i to j
         enough = len(os.sched_getaffinity(0)) >= size
         self.tries = TRIES if enough else 0  # if not, who is waited for needs the processor
-        self.idle = True
         self.parent, self.processes = os.getpid(), list[Process]()
-        try:
-            with apart() as move_away:
-                self.processor = processor()
-                for rank in ranks[1:]:
-                    self.processes.append(Process(partial(self._serve, p, config, rank)))
-                    move_away(self.processes[-1].pid)
-                    self.processes[-1].start()
-                self._take(p, config, 0)
-        except BaseException:
-            self.close()
-            raise
 
-    def _take(self, p: GPT, config: GPTConfig, rank: int) -> None:
+    def start(self, p: GPT) -> None:
+        """Start the others, to be ended by ``close`` whatever happens from now on."""
+        with apart() as move_away:
+            self.processor = processor()
+            for rank in range(1, len(self.posted)):
+                self.processes.append(Process(partial(self._serve, p, rank)))
+                move_away(self.processes[-1].pid)
+                self.processes[-1].start()
+            self._take(p, 0)
+
+    def _take(self, p: GPT, rank: int) -> None:
         """Be one of the processes."""
         self.rank, size = rank, len(self.posted)
-        self.decoder = part_of(p, config, rank, size)
-        self.words = _part(config.vocab_size, rank, size)
+        self.decoder = part_of(p, self.config, rank, size)
+        self.words = _part(self.config.vocab_size, rank, size)
         self.past = empty_past(self.decoder, 1)
         others = [i for i in range(size) if i != rank]
         self.post = [self.posted[rank][i].release for i in others]
         self.receive = [self.posted[i][rank].acquire for i in others]
         self.turn, self.views = 0, [[part[:0] for part in turn] for turn in self.parts]
 
-    def part(self) -> None:
-        """Put the others on other processors than this one's, if it has changed."""
-        if self.processor != processor():
+    def read(self, ids: list[int], n: int) -> Array:
+        """Ask all processes, this one too. After an answer that failed there is no other."""
+        if os.getpid() != self.parent:
+            raise ValueError("this reader belongs to another process: open one here")
+        if n == 0 and processor() != self.processor:  # this one was moved since the last text
             with apart() as move_away:
                 self.processor = processor()
                 for process in self.processes:
                     move_away(process.pid)
-
-    def read(self, ids: list[int], n: int) -> Array:
-        """Ask all processes, this one too. After an answer that failed there is no other."""
         length = len(ids)
-        require_room(n, length, len(self.question) - 2)
-        if os.getpid() != self.parent:
-            raise ValueError("this reader belongs to another process: open one here")
-        if not self.idle:
-            raise ValueError("an answer was interrupted: open another reader")
-        self.idle = False
         self.question[0], self.question[1] = n, length
         self.question[2 : 2 + length] = ids
         for post in self.post:
             post()
-        logits = self._answer(n, length)
-        self.idle = True
-        return logits
+        return self._answer(n, length)
 
-    def _serve(self, p: GPT, config: GPTConfig, rank: int) -> None:
+    def _serve(self, p: GPT, rank: int) -> None:
         """Another process: take part in every answer."""
-        self._take(p, config, rank)
+        self._take(p, rank)
         asked = self.receive[0]
         while True:
             if not any(asked(False) for _ in range(WATCH * self.tries)):
@@ -170,10 +159,9 @@ class ProcessGroup(Group):
 
     def close(self) -> None:
         """End the other processes, whatever they do."""
-        for process in self.processes:
-            process.kill()
-        for process in self.processes:
-            process.close()
+        while self.processes:
+            self.processes[-1].kill()
+            self.processes.pop().close()
 
 
 def part_of(p: GPT, config: GPTConfig, rank: int, size: int) -> FoldedDecoder:

@@ -1,6 +1,7 @@
 """A reader serves many texts, one after the other or by turns."""
 
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from itertools import chain
 
 import numpy as np
@@ -36,6 +37,68 @@ def test_each_token_is_read_once_up_to_the_context(threads, monkeypatch):
         list(generate(read, np.array([3, 1, 4]), CONTEXT, rng=np.random.default_rng(0)))
     once = [(3, 0), *((1, n) for n in range(3, CONTEXT))]
     assert asked == once + [(CONTEXT, 0)] * (CONTEXT - len(once))
+
+
+@pytest.mark.parametrize("threads", THREADS)
+def test_what_else_is_read_between_two_tokens_does_no_harm(threads):
+    p, config = model()
+    with Reader(p, config, threads) as read:
+        written = []
+        for token in generate(read, np.array([3, 1]), 20, rng=np.random.default_rng(0)):
+            written.append(token)
+            read([5, 6, 7], 0)
+    assert written == text(p, config)
+
+
+@pytest.mark.parametrize("threads", THREADS)
+def test_python_threads_may_share_a_reader(threads):
+    p, config = model()
+    with Reader(p, config, threads) as read, ThreadPoolExecutor(3) as pool:
+
+        def write(seed):
+            rng = np.random.default_rng(seed)
+            return list(generate(read, np.array([3, 1]), 20, rng=rng))
+
+        before = sys.getswitchinterval()
+        sys.setswitchinterval(1e-5)
+        try:
+            texts = list(pool.map(write, range(12)))
+        finally:
+            sys.setswitchinterval(before)
+    assert texts == [text(p, config, seed=seed) for seed in range(12)]
+
+
+@pytest.mark.parametrize("threads", THREADS)
+def test_a_list_that_did_not_grow_has_the_same_answer(threads):
+    p, config = model()
+    with Reader(p, config, threads) as read:
+        ids = [3, 1, 4]
+        first = read.after(ids)
+        np.testing.assert_array_equal(read.after(ids), first)
+        ids.append(1)
+        np.testing.assert_allclose(read.after(ids), Reader(p, config)(ids, 0), atol=1e-12)
+
+
+@pytest.mark.parametrize("threads", THREADS)
+@pytest.mark.parametrize(
+    ("ids", "n", "message"),
+    [
+        ([17], 2, "span 17 to 17, the vocabulary has 17"),
+        ([3, -1], 2, "span -1 to 3, the vocabulary has 17"),
+        ([10**30], 2, "the vocabulary has 17"),
+        ([], 2, "token ids are none"),
+        ([3], 3, "position 3 does not follow the 2 that were read"),
+        ([3], -1, "position -1 does not follow"),
+        ([3] * 11, 2, "11 tokens after 2 exceed the context 12"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_and_the_reader_stays(threads, ids, n, message):
+    p, config = model()
+    with Reader(p, config, threads) as read:
+        read([3, 1], 0)
+        with pytest.raises(ValueError, match=message):
+            read(ids, n)
+        np.testing.assert_allclose(read([4], 2), Reader(p, config)([3, 1, 4], 0), atol=1e-12)
 
 
 @pytest.mark.parametrize("threads", THREADS)

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -46,7 +47,7 @@ def groups(monkeypatch):
     close = ProcessGroup.close
 
     def closed(group):
-        made.append(group)
+        made.append(SimpleNamespace(processes=[*group.processes], tries=group.tries))
         close(group)
 
     monkeypatch.setattr(ProcessGroup, "close", closed)
@@ -158,7 +159,7 @@ def test_the_others_stay_off_the_processor_of_the_first():
             """This process goes somewhere, a text begins, and where is the other one?"""
             os.sched_setaffinity(0, {here})
             os.sched_setaffinity(0, allowed)
-            read.turn_to(object())
+            read([1], 0)
             return here not in os.sched_getaffinity(other)
 
         for here in allowed:
@@ -239,7 +240,7 @@ def test_when_no_process_can_be_had_those_before_it_end(monkeypatch, groups):
 
 
 @linux
-def test_an_interrupted_answer_is_the_last(monkeypatch):
+def test_an_interrupted_answer_is_the_last_and_ends_the_others(monkeypatch, groups):
     p, config = model()
     with Reader(p, config, 2) as read:
         read([1, 2], 0)
@@ -251,8 +252,9 @@ def test_an_interrupted_answer_is_the_last(monkeypatch):
             patch.setattr(read.group, "total", interrupted)
             with pytest.raises(KeyboardInterrupt):
                 read([3], 2)
-        with pytest.raises(ValueError, match="an answer was interrupted"):
+        with pytest.raises(ValueError, match="an answer of this reader was interrupted"):
             read([3], 2)
+        assert [ended(process.pid) for process in groups[0].processes] == [True]
 
 
 @linux
@@ -342,9 +344,9 @@ ORPHAN = """
 import sys, time
 from tests.generation.test_tensor_parallel import *
 p, config = model()
-group = ProcessGroup(p, config, 3)
-group.read([1, 2, 3], 0)
-print(*(process.pid for process in group.processes), flush=True)
+read = Reader(p, config, 3)
+read([1, 2, 3], 0)
+print(*(process.pid for process in read.group.processes), flush=True)
 time.sleep(60)
 """
 
