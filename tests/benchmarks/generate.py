@@ -10,9 +10,10 @@ python -m tests.benchmarks.generate --json
 Both sides: the same model with a context of 256, one text at a time, float32, temperature 0.8, a
 key-value cache, two threads, one text after the other. What serves them all is there before: the
 reader of numpylm with its process, the module of PyTorch with its threads; ``--start`` shows what a
-reader costs that serves one text only. PyTorch has a process of its own, fused attention and
-inference mode. The sides take turns, so that a slow moment of the machine meets both; the ratio of
-each turn shows the spread. There are no GFLOP/s here: every matrix is read for a single row, so
+reader costs that serves one text only. A reader with several processes holds BLAS at one thread, so
+here the other columns of numpylm have one, too. PyTorch has a process of its own, fused attention
+and inference mode. The sides take turns, so that a slow moment of the machine meets both; the ratio
+of each turn shows the spread. There are no GFLOP/s here: every matrix is read for a single row, so
 calls and memory set the pace, not arithmetic. Without PyTorch the other columns still print.
 """
 
@@ -30,6 +31,7 @@ import numpy as np
 from numpylm.generation.reader import Reader
 from numpylm.generation.sampling import draw, generate, next_token_distribution
 from numpylm.models.gpt import GPT, GPTConfig, gpt_forward, gpt_init
+from numpylm.processes import one_blas_thread
 from tests.benchmarks.cases import CASES
 from tests.benchmarks.turns import OwnProcess, Side, alternate, has_pytorch, ratio, written
 
@@ -71,18 +73,22 @@ def compare(case: str, turns: int, tokens: int, threads: int, rivals: list[str])
         with Reader(p, config, threads) as read:
             write(read)
 
-    alone, together = Reader(p, config), Reader(p, config, threads)
-    sides: dict[str, Side] = {"numpylm": lambda: write(together)}
-    if "start" in rivals:
-        sides["start"] = write_one
-    if "one_thread" in rivals:
-        sides["one_thread"] = lambda: write(alone)
-    if "pytorch" in rivals:
-        sides["pytorch"] = OwnProcess(torch_generation, config, tokens, threads)
-    if "full_forward" in rivals:
-        sides["full_forward"] = lambda: full_forward(p, config, tokens)
-    times = alternate(sides, turns)
-    together.close()
+    def on_one_thread() -> None:
+        with one_blas_thread():
+            write(alone)
+
+    alone = Reader(p, config)
+    with Reader(p, config, threads) as together:
+        sides: dict[str, Side] = {"numpylm": lambda: write(together)}
+        if "start" in rivals:
+            sides["start"] = write_one
+        if "one_thread" in rivals:
+            sides["one_thread"] = on_one_thread
+        if "pytorch" in rivals:
+            sides["pytorch"] = OwnProcess(torch_generation, config, tokens, threads)
+        if "full_forward" in rivals:
+            sides["full_forward"] = lambda: full_forward(p, config, tokens)
+        times = alternate(sides, turns)
     figures: dict = {
         f"{n}_us_per_token": 1e6 * statistics.median(t) / tokens for n, t in times.items()
     }
