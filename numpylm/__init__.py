@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from numpylm.gradcheck import check_gradients
-    from numpylm.language_model import LanguageModel, load
+    from numpylm.pipelines.language_model import LanguageModel, load
 
 __version__ = "0.1.0"
 __all__ = ["LanguageModel", "check_gradients", "load"]
 
 _HOMES = {
-    "LanguageModel": "numpylm.language_model",
+    "LanguageModel": "numpylm.pipelines.language_model",
     "check_gradients": "numpylm.gradcheck",
-    "load": "numpylm.language_model",
+    "load": "numpylm.pipelines.language_model",
 }
 
 

@@ -1,4 +1,4 @@
-"""§5.3 Files that are either the old one or the new one, never half of each, and that may be a
+"""Files that are either the old one or the new one, never half of each, and that may be a
 stranger's: data, never code, and nothing is taken on trust.
 """
 

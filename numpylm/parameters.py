@@ -1,4 +1,4 @@
-"""§A All parameters of a model as named views of one flat vector.
+"""All parameters of a model as named views of one flat vector.
 
 A layer's parameters are a dataclass of arrays; a model is a tree of them (dataclasses, lists,
 tuples, also named ones, and dictionaries; ``None`` where a part is left out). ``pack`` lays every

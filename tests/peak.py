@@ -6,7 +6,7 @@ import threading
 from contextlib import suppress
 from pathlib import Path
 
-from numpylm.memory import process_bytes
+from numpylm.cost.memory import process_bytes
 
 PROC = Path("/proc/self")
 

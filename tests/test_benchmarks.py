@@ -8,9 +8,9 @@ from functools import partial
 import numpy as np
 import pytest
 
-from numpylm.processes import shared
-from numpylm.training.causal import CausalLM
-from numpylm.training.config import TrainConfig
+from numpylm.parallel.shared_memory import shared
+from numpylm.tasks.causal import CausalLM
+from numpylm.training.train_config import TrainConfig
 from numpylm.training.trainer import Trainer
 from tests.benchmarks.choices import CHOICES, compare, forms_of
 from tests.benchmarks.training import here

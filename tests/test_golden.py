@@ -8,8 +8,9 @@ import pytest
 
 from numpylm.models.gpt import GPTConfig, gpt_forward, gpt_init
 from numpylm.objectives.causal import causal_lm_backward, causal_lm_forward
+from numpylm.optim.adam import decay_of_matrices
+from numpylm.optim.optimizer import Optimizer
 from numpylm.parameters import leaves, view
-from numpylm.training.optimizer import Optimizer, decay_of_matrices
 
 FILES = sorted((Path(__file__).parent / "golden").glob("*.npz"))
 

@@ -18,7 +18,7 @@ import pytest
 import numpylm
 from numpylm.cli import main
 from numpylm.files import parse_json
-from numpylm.scaling import sweep
+from numpylm.scaling.experiment import sweep
 from numpylm.training.trainer import Trainer
 
 STORED = Path(__file__).parent / "stored_runs"

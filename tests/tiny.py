@@ -4,7 +4,7 @@ import dataclasses
 import json
 from pathlib import Path
 
-from numpylm.training.config import TrainConfig
+from numpylm.training.train_config import TrainConfig
 from numpylm.training.trainer import Trainer
 
 SHAPE = {"n_layers": 1, "n_heads": 2, "d_model": 8, "d_ff": 12, "bias": True}

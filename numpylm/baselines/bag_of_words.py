@@ -1,4 +1,4 @@
-"""§3.3 Logistic regression on the words of a text, in any order: what a classifier must beat.
+"""Logistic regression on the words of a text, in any order: what a classifier must beat.
 
 A text with the set of words S, each seen at least twice in training, is x = Σ_{w in S} e_w / √|S|,
 a unit vector; b is a bias for each class.

@@ -1,4 +1,4 @@
-"""§2.3 The floors of masked language modelling: guess a hidden word without reading the text.
+"""The floors of masked language modelling: guess a hidden word without reading the text.
 
     unigram       the most frequent token of all
     neighbours    argmax_x  c(l, x) · (c(x, r) + k) / c(x)      l, r: the tokens beside the gap

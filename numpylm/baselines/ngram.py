@@ -1,4 +1,4 @@
-"""§1.1 n-gram models: predict the next token from the last n − 1 by counting.
+"""§1.1 N-gram models: predict the next token from the last n − 1 by counting.
 
     unigram    P(w)              how often w occurs
     bigram     P(w | u)          how often w follows u

@@ -1,4 +1,4 @@
-"""§3.3 Word-by-word translation with a dictionary learned from sentence pairs: IBM model 1.
+"""Word-by-word translation with a dictionary learned from sentence pairs: IBM model 1.
 
 Each target word t is thought to come from one word s of its source sentence, any of them equally
 likely before t is seen. Expectation maximisation, from t(t | s) equal for all:

@@ -1,4 +1,4 @@
-"""§5.1 Batches: from one long stream of ids to (ids, targets) of shape (B, T).
+"""Batches: from one long stream of ids to (ids, targets) of shape (B, T).
 
 Targets are the ids shifted by one: the target of position t is the token at t + 1.
 
@@ -18,6 +18,8 @@ from functools import lru_cache
 import numpy as np
 
 from numpylm.parameters import Array
+
+Batch = dict[str, Array]  # the inputs of an objective by name; the first axis counts sequences
 
 STREAM = 101  # keeps the random numbers of batches apart from those of other purposes
 

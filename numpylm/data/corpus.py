@@ -1,4 +1,4 @@
-"""§3.3 step 1, §5.1: where the text comes from.
+"""Where the text comes from.
 
 pydoc        the English prose that every Python carries (default; no download)
 wikitext2    WikiText-2, downloaded once, with checksums

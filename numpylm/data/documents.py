@@ -1,4 +1,4 @@
-"""§3.3 step 1: a corpus as documents of sentences, for objectives that need to know where one ends.
+"""A corpus as documents of sentences, for objectives that need to know where one ends.
 
     pydoc        a docstring of the standard library is a document
     WikiText     an article, from its heading ``= Title =`` to the next

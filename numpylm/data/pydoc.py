@@ -1,4 +1,4 @@
-"""§3.3 step 1: the default corpus, English prose that every Python carries. No download.
+"""The default corpus, English prose that every Python carries. No download.
 
 The text is Python's own documentation: the reference topics behind ``help("FOR")``
 (``pydoc_data.topics``) and the docstrings of the standard library's source files. Both are read

@@ -1,4 +1,4 @@
-"""§3.3 step 1: special tokens, and sequences of different lengths as one array.
+"""Special tokens, and sequences of different lengths as one array.
 
 They stand behind the tokenizer's own ids, in the same order for every architecture, so that a
 model keeps them when it is fine-tuned:

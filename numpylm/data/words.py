@@ -1,4 +1,4 @@
-"""§3.3 step 1: text split into words and punctuation, Chinese and Japanese into characters."""
+"""Text split into words and punctuation, Chinese and Japanese into characters."""
 
 from __future__ import annotations
 

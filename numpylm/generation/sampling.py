@@ -14,7 +14,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from numpylm.generation.reader import Reader
+from numpylm.fast.generation.reader import Reader
 from numpylm.parameters import Array
 
 COLD = 1e-250  # a temperature as good as 0, but logits over it are still finite
@@ -81,11 +81,11 @@ def generate(
 ) -> Iterator[int]:
     """Yield ``n_tokens`` new ids that continue ids (n,), n ≥ 1.
 
-    The model sees the last ``context`` tokens. Up to there each is read once (``cached.py``); from
-    there on the window slides, every token in it changes its position, and so all of it is read
-    again for each new one. So it is when another text was read in between. One ``rng`` state gives
-    one text. Raises ``ValueError`` for an empty prompt or settings that
-    ``next_token_distribution`` refuses.
+    The model sees the last ``context`` tokens. Up to there each is read once
+    (``fast/generation/kv_cache.py``); from there on the window slides, every token in it changes
+    its position, and so all of it is read again for each new one. The same happens if the reader
+    was used for another text in between. One ``rng`` state gives one text. Raises ``ValueError``
+    for an empty prompt or settings that ``next_token_distribution`` refuses.
     """
     check_sampling(temperature, top_k, top_p)
     if len(ids) == 0 or n_tokens < 0:

@@ -1,4 +1,4 @@
-"""§3.1 step 5: the nonlinearities of the feed-forward network, ReLU and GELU.
+"""The nonlinearities of the feed-forward network, ReLU and GELU.
 
     ReLU(x) = max(0, x)                                               (Vaswani et al. 2017, §3.3)
     GELU(x) = x Φ(x) ≈ ½ x (1 + tanh(√(2/π) (x + 0.044715 x³)))       (Hendrycks & Gimpel 2016)

@@ -1,4 +1,4 @@
-"""§2.3 The same cross-entropy for a large vocabulary: a few rows at a time, in the logits' memory.
+"""The same cross-entropy for a large vocabulary: a few rows at a time, in the logits' memory.
 
 With 33,278 words the logits of 350 tokens take 47 MB, more than the processor keeps near itself,
 and ``cross_entropy_forward`` and its backward go through three such arrays several times. But the

@@ -1,4 +1,4 @@
-"""§2.3 Softmax cross-entropy, the loss of a language model, in nats per token.
+"""Softmax cross-entropy, the loss of a language model, in nats per token.
 
     loss = −(1 / n) Σ_t log softmax(logits_t)[target_t],      n = number of predicted tokens
 

@@ -1,4 +1,4 @@
-"""§3.1 Dropout: each number is zeroed with probability ``rate``, the others grow by 1 / (1 − rate).
+"""Dropout: each number is zeroed with probability ``rate``, the others grow by 1 / (1 − rate).
 
 The scaling keeps the expected value, so that nothing changes when dropout is off. Randomness is
 an argument: without ``rng`` there is no dropout, and so there is no train/eval flag.

@@ -1,4 +1,4 @@
-"""§3.1 step 1: token embeddings, and the same table read backwards as the output layer.
+"""Token embeddings, and the same table read backwards as the output layer.
 
     embedding     x_t = E[id_t]            (a row of the table for each token id)
     unembedding   logits = h Eᵀ            (the score of each row against the hidden vector)

@@ -1,4 +1,4 @@
-"""§3.1 step 5: the position-wise feed-forward network, FFN(x) = act(x W₁ + b₁) W₂ + b₂.
+"""The position-wise feed-forward network, FFN(x) = act(x W₁ + b₁) W₂ + b₂.
 
 The same two matrices at each position; d_ff is usually 4 · d_model. Two thirds of a block's
 weights are here. Source: Vaswani et al. 2017, §3.3.

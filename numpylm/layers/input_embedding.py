@@ -1,4 +1,4 @@
-"""§3.1 steps 1 and 2: from ids to vectors: token embedding, position, segment, then dropout.
+"""From ids to vectors: token embedding, position, segment, then dropout.
 
     x_t = E[id_t] + P[t]                              GPT, encoder-decoder
     x_t = LayerNorm(E[id_t] + P[t] + G[segment_t])    BERT: segment 0 or 1, and a layer norm

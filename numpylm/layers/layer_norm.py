@@ -1,4 +1,4 @@
-"""§3.1 step 4: layer normalisation, y = γ ⊙ x̂ + β with x̂ = (x − μ) / √(σ² + ε).
+"""Layer normalisation, y = γ ⊙ x̂ + β with x̂ = (x − μ) / √(σ² + ε).
 
 μ and σ² are the mean and the (biased) variance of one token's D features: no batch, no other
 token. σ² is the mean of (x − μ)², never E[x²] − μ², which cancels in float32.

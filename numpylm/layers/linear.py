@@ -1,4 +1,4 @@
-"""§3.1 Linear map: y = x W + b, the one place where most of the arithmetic happens."""
+"""Linear map: y = x W + b, the one place where most of the arithmetic happens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""§3.1 step 4: the residual connection with its layer norm and dropout, "Add & Norm".
+"""The residual connection with its layer norm and dropout, "Add & Norm".
 
     pre-norm     y = x + Dropout(F(LayerNorm(x)))        (GPT-2; trains without warm-up)
     post-norm    y = LayerNorm(x + Dropout(F(x)))        (the original Transformer)

@@ -1,4 +1,4 @@
-"""§4.1 Softmax: scores to probabilities, y_i = exp(x_i) / Σ_j exp(x_j) along the last axis.
+"""Softmax: scores to probabilities, y_i = exp(x_i) / Σ_j exp(x_j) along the last axis.
 
 Computed as exp(x_i − max x) / Σ_j exp(x_j − max x): the same number, and no overflow. A row that
 is −∞ throughout (a query that may attend to nothing) gives zeros, not NaN.

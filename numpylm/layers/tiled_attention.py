@@ -1,4 +1,4 @@
-"""§4.1 The same attention in tiles of a few queries: less memory, and less time.
+"""The same attention in tiles of a few queries: less memory, and less time.
 
 Plain attention writes all T · S scores to memory and keeps them for the backward: with 4 heads and
 T = S = 8192 each such array takes 1 GiB. Here ``rows`` queries at a time meet the keys that they

@@ -1,4 +1,4 @@
-"""§2.2 Encoder-only: BERT. Every position sees the whole text, so it is for understanding it.
+"""Encoder-only: BERT. Every position sees the whole text, so it is for understanding it.
 
     x = LayerNorm(E[ids] + P + G[segments])        (B, T, D)
     h = encoder(x)                                 (B, T, D)

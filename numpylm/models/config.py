@@ -1,4 +1,4 @@
-"""§2.2 What every stack of Transformer layers has to be told."""
+"""What every stack of Transformer layers has to be told."""
 
 from __future__ import annotations
 

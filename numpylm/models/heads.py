@@ -1,4 +1,4 @@
-"""§3.3 step 3: a pre-trained encoder with a new, small output layer for a downstream task.
+"""A pre-trained encoder with a new, small output layer for a downstream task.
 
     sequence classification    logits = pooled W + b,  pooled = tanh(h[:, 0] W_p + b_p)    (B, C)
     token labelling            logits = h W + b                                         (B, T, C)

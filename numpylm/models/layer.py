@@ -1,4 +1,4 @@
-"""§2.2 One Transformer layer: what encoder and decoder are stacks of.
+"""One Transformer layer: what encoder and decoder are stacks of.
 
     1. self-attention               every position looks at every other, or (causal) at those before
     2. encoder-decoder attention    only in an encoder-decoder: at the encoder's output, the memory

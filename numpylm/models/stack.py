@@ -1,4 +1,4 @@
-"""§2.2 A stack of Transformer layers: what encoder and decoder have in common.
+"""A stack of Transformer layers: what encoder and decoder have in common.
 
     h_0 = x,   h_{l+1} = layer_l(h_l),   y = LayerNorm(h_n) in pre-norm, h_n in post-norm
 

@@ -1,4 +1,4 @@
-"""§2.3 Causal language modelling: predict each token from those before it.
+"""Causal language modelling: predict each token from those before it.
 
     loss = −(1 / n) Σ_t log P(x_{t+1} | x_1 … x_t)      nats per token; perplexity = exp(loss)
 

@@ -1,4 +1,4 @@
-"""§2.3 Next-sentence prediction: does B follow A in the text, or is it from another document?
+"""Next-sentence prediction: does B follow A in the text, or is it from another document?
 
     [CLS] A [SEP] B [SEP]        segments 0 0 … 0 1 … 1
     loss = −(1 / B) Σ log P(is_next | pooled [CLS])          nats per pair

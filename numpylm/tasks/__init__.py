@@ -1,1 +1,1 @@
-"""Downstream tasks: their examples, trivial baselines and scores."""
+"""What a run learns: its data, its batches, its loss, its scores, and what is trivial."""

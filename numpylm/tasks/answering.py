@@ -1,6 +1,6 @@
-"""§3.3 step 3: question answering, where the answer is a span of a story.
+"""Question answering, where the answer is a span of a story.
 
-generated    stories of people, places and things (``stories.py``; default, no download)
+generated    stories of people, places and things (``generated/stories.py``; default, no download)
 FILE.tsv     question, story, answer; 90 : 5 : 5, all questions on one story in one part
 FILE.jsonl   one object a line with the texts "question", "story" and "answer"; split likewise
 FOLDER       train, valid (val, dev) and test, .tsv or .jsonl
@@ -18,10 +18,10 @@ from pathlib import Path
 
 from numpylm.data.words import split_text
 from numpylm.files import parse_json
-from numpylm.tasks.examples import Dataset, Question
-from numpylm.tasks.metrics import accuracy, token_f1
-from numpylm.tasks.reading import load_files, read_lines, read_table
-from numpylm.tasks.stories import LENGTHS, generate_questions
+from numpylm.tasks.data_files import load_files, read_lines, read_table
+from numpylm.tasks.dataset import Dataset, Question
+from numpylm.tasks.generated.stories import LENGTHS, generate_questions
+from numpylm.tasks.scores import accuracy, token_f1
 
 DEFAULT = "generated"
 SIZES = (10_000, 500, 500)

@@ -1,4 +1,4 @@
-"""§3.3 step 3: classification, a text to one of a few labels.
+"""Classification, a text to one of a few labels.
 
 pydoc       a paragraph of documentation to the part of the standard library that it comes from
             (default, no download); all paragraphs of a file are in one part
@@ -19,9 +19,9 @@ from pathlib import Path
 from numpylm.baselines.bag_of_words import bag_of_words
 from numpylm.data.pydoc import prose, stdlib_docstrings
 from numpylm.data.words import split_text
-from numpylm.tasks.examples import Dataset, Labelled
-from numpylm.tasks.metrics import accuracy, macro_f1
-from numpylm.tasks.reading import load_files, read_lines, read_table, split_groups
+from numpylm.tasks.data_files import load_files, read_lines, read_table, split_groups
+from numpylm.tasks.dataset import Dataset, Labelled
+from numpylm.tasks.scores import accuracy, macro_f1
 
 DEFAULT = "pydoc"
 SHARES = (0.8, 0.1, 0.1)

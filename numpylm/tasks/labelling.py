@@ -1,8 +1,8 @@
-"""§3.3 step 3: sequence labelling, one label for each word.
+"""Sequence labelling, one label for each word.
 
 pydoc       the tokens of small functions of the standard library, and what each of them is:
-            keyword, parameter, attribute, ... (``python_tokens.py``; default, no download); all
-            functions of a file are in one part
+            keyword, parameter, attribute, ... (``generated/python_tokens.py``; default, no
+            download); all functions of a file are in one part
 FILE        one word a line with its label in the last column, a blank line after each sentence,
             as in CoNLL-2003; lines ``-DOCSTART-`` are skipped; 90 : 5 : 5
 FOLDER      train*, valid* (or val*, dev*) and test* of that format: .conll, .txt, .tsv, .bio, .iob
@@ -18,10 +18,10 @@ from itertools import chain, islice
 from pathlib import Path
 
 from numpylm.data.pydoc import cached, stdlib_folder, stdlib_sources
-from numpylm.tasks.examples import Dataset, Tagged
-from numpylm.tasks.metrics import accuracy, is_bio, macro_f1, span_f1
-from numpylm.tasks.python_tokens import label_tokens, outermost_functions, tokens
-from numpylm.tasks.reading import load_files, read_lines, split_groups
+from numpylm.tasks.data_files import load_files, read_lines, split_groups
+from numpylm.tasks.dataset import Dataset, Tagged
+from numpylm.tasks.generated.python_tokens import label_tokens, outermost_functions, tokens
+from numpylm.tasks.scores import accuracy, is_bio, macro_f1, span_f1
 
 DEFAULT = "pydoc"
 SHARES = (0.8, 0.1, 0.1)

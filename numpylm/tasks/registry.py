@@ -1,4 +1,4 @@
-"""§3.3 step 3: the downstream tasks by name, each with its data, baselines and scores.
+"""The downstream tasks by name, each with its data, baselines and scores.
 
 kind         examples       who solves it (§2.2)
 pairs        ``Pair``       encoder and decoder; or a decoder that continues the source
@@ -14,11 +14,11 @@ from dataclasses import dataclass
 from functools import partial
 
 from numpylm.tasks import answering, classification, labelling, summarisation, toy, translation
-from numpylm.tasks.examples import Dataset
+from numpylm.tasks.dataset import Dataset
 
 
 @dataclass(frozen=True)
-class Task:
+class TaskData:
     """``load(source, **settings)``, ``baselines(dataset)`` and ``score(predictions, references)``.
 
     ``score`` has the main metric first; ``baselines`` gives that metric on the test part.
@@ -34,23 +34,23 @@ class Task:
     score: Callable[..., dict[str, float]]
 
 
-def _toy(operation: str) -> Task:
+def _toy(operation: str) -> TaskData:
     load = partial(toy.load, operation=operation)
-    return Task(operation, "pairs", toy.DEFAULT, load, toy.baselines, toy.score)
+    return TaskData(operation, "pairs", toy.DEFAULT, load, toy.baselines, toy.score)
 
 
-TASKS: dict[str, Task] = {
+TASKS: dict[str, TaskData] = {
     task.name: task
     for task in (
-        Task("translation", "pairs", translation.DEFAULT, translation.load,
+        TaskData("translation", "pairs", translation.DEFAULT, translation.load,
              translation.baselines, translation.score),
-        Task("summarisation", "pairs", summarisation.DEFAULT, summarisation.load,
+        TaskData("summarisation", "pairs", summarisation.DEFAULT, summarisation.load,
              summarisation.baselines, summarisation.score),
-        Task("answering", "questions", answering.DEFAULT, answering.load,
+        TaskData("answering", "questions", answering.DEFAULT, answering.load,
              answering.baselines, answering.score),
-        Task("classification", "labelled", classification.DEFAULT, classification.load,
+        TaskData("classification", "labelled", classification.DEFAULT, classification.load,
              classification.baselines, classification.score),
-        Task("labelling", "tagged", labelling.DEFAULT, labelling.load,
+        TaskData("labelling", "tagged", labelling.DEFAULT, labelling.load,
              labelling.baselines, labelling.score),
         _toy("copy"),
         _toy("reverse"),

@@ -1,4 +1,4 @@
-"""§3.3 step 3: summarisation, a text to one that says it in a line.
+"""Summarisation, a text to one that says it in a line.
 
 pydoc       the body of a docstring to its first line, as PEP 257 wants it to be a summary (default,
             no download); all docstrings of a file are in one part
@@ -16,9 +16,9 @@ from pathlib import Path
 
 from numpylm.data.pydoc import prose, stdlib_docstrings
 from numpylm.data.words import split_text
-from numpylm.tasks.examples import Dataset, Pair
-from numpylm.tasks.metrics import accuracy, token_f1
-from numpylm.tasks.reading import load_files, read_table, split_groups
+from numpylm.tasks.data_files import load_files, read_table, split_groups
+from numpylm.tasks.dataset import Dataset, Pair
+from numpylm.tasks.scores import accuracy, token_f1
 
 DEFAULT = "pydoc"
 SHARES = (0.8, 0.1, 0.1)

@@ -1,4 +1,4 @@
-"""§3.3 step 3: copy, reverse and sort sequences of symbols, the smallest tasks for two stacks.
+"""Copy, reverse and sort sequences of symbols, the smallest tasks for two stacks.
 
     copy       c a b  ->  c a b     attention must follow the position
     reverse    c a b  ->  b a c     attention must run against it
@@ -14,8 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
-from numpylm.tasks.examples import Dataset, Pair
-from numpylm.tasks.metrics import accuracy, token_accuracy
+from numpylm.tasks.dataset import Dataset, Pair
+from numpylm.tasks.scores import accuracy, token_accuracy
 
 DEFAULT = "generated"
 STREAM = 302

@@ -1,6 +1,6 @@
-"""§3.3 step 3: translation, from sentence pairs that are generated or read from files.
+"""Translation, from sentence pairs that are generated or read from files.
 
-generated   English and an invented language (``grammar.py``; default, no download)
+generated   English and an invented language (``generated/grammar.py``; default, no download)
 FILE.tsv    source, target and perhaps more columns (such as Tatoeba's attribution), 90 : 5 : 5;
             all translations of one source are in one part
 FOLDER      train.tsv, valid.tsv (val, dev), test.tsv; or one file for each part and language with
@@ -18,10 +18,10 @@ from pathlib import Path
 
 from numpylm.baselines.word_translation import train_word_table, translate_words
 from numpylm.data.words import split_text
-from numpylm.tasks.examples import Dataset, Pair
-from numpylm.tasks.grammar import generate_pairs
-from numpylm.tasks.metrics import accuracy, token_accuracy
-from numpylm.tasks.reading import find_parts, load_files, read_lines, read_table
+from numpylm.tasks.data_files import find_parts, load_files, read_lines, read_table
+from numpylm.tasks.dataset import Dataset, Pair
+from numpylm.tasks.generated.grammar import generate_pairs
+from numpylm.tasks.scores import accuracy, token_accuracy
 
 DEFAULT = "generated"
 SIZES = (20_000, 500, 500)

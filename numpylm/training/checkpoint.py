@@ -1,4 +1,4 @@
-"""§5.3 Checkpoints: everything that the next step depends on, in one safetensors file.
+"""Checkpoints: everything that the next step depends on, in one safetensors file.
 
     parameters.NAME     one array for each parameter, under its name in the tree
     optimizer.NAME      the optimiser's state, flat vectors

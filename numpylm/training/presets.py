@@ -1,9 +1,9 @@
-"""§5.2, §5.3 Settings to start from: one for each objective, and those of published runs."""
+"""Settings to start from: one for each objective, and those of published runs."""
 
 from __future__ import annotations
 
-from numpylm.training.architecture import DENOISING, ENCODER, HEADS
-from numpylm.training.config import TrainConfig
+from numpylm.tasks.architectures import DENOISING, ENCODER, HEADS
+from numpylm.training.train_config import TrainConfig
 
 PRESETS = {
     # The default: two layers and twice the learning rate learn most in a minute or two.

@@ -1,4 +1,4 @@
-"""§3.3 step 3: what fine-tuning takes from a pre-trained run, and what it leaves as it is.
+"""What fine-tuning takes from a pre-trained run, and what it leaves as it is.
 
 The trunk is all but the output layers: embedding, encoder, decoder, pooler. What a head of the new
 task needs besides starts at random.
@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from numpylm.parameters import Array, leaves
-from numpylm.training.architecture import kind_of
-from numpylm.training.config import TrainConfig
-from numpylm.training.run import Run
+from numpylm.tasks.architectures import kind_of
+from numpylm.training.run_folder import Run
+from numpylm.training.train_config import TrainConfig
 
 INHERITED = (  # the settings that a fine-tuning run cannot choose
     "n_layers", "n_heads", "d_model", "d_ff", "norm", "activation", "positions", "alibi_scale",

@@ -1,4 +1,4 @@
-"""§5.3 Ctrl-C: the first lets the step end and saves, the second stops at once."""
+"""Ctrl-C: the first lets the step end and saves, the second stops at once."""
 
 from __future__ import annotations
 

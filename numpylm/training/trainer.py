@@ -17,34 +17,40 @@ from typing import Any
 
 import numpy as np
 
+from numpylm.data.batches import Batch
 from numpylm.files import locked, write_atomically
+from numpylm.optim.adam import decay_of_matrices
+from numpylm.optim.clipping import clip_factor
+from numpylm.optim.optimizer import Optimizer
+from numpylm.parallel.allocator import keep_freed_pages
+from numpylm.parallel.blas_threads import one_blas_thread
+from numpylm.parallel.shared_memory import shared, shared_zeros
 from numpylm.parameters import Array, leaves
-from numpylm.processes import keep_freed_pages, one_blas_thread, shared
+from numpylm.tasks.loading import load_task
+from numpylm.tasks.task import Task
 from numpylm.training.checkpoint import Checkpoint, copy_into, load_header, save_checkpoint
-from numpylm.training.config import TrainConfig
-from numpylm.training.objective import Objective
-from numpylm.training.objectives import load_objective
-from numpylm.training.optimizer import Optimizer, clip_factor, decay_of_matrices
-from numpylm.training.parallel import Batch, DataParallel
+from numpylm.training.data_parallel import DataParallel
 from numpylm.training.pretrained import copy_trunk, frozen, require_fitting
-from numpylm.training.run import Run, new_folder, open_run, require_free
-from numpylm.training.schedule import learning_rate
+from numpylm.training.run_folder import Run, new_folder, open_run, require_free
 from numpylm.training.stopping import TrainingInterrupted, stop_signal
+from numpylm.training.train_config import TrainConfig
 
 
 class Trainer:
     """One run: ``start`` or ``resume`` it, then ``fit``."""
 
-    def __init__(self, run: Run, objective: Objective, theta: Array, p: Any) -> None:
+    def __init__(self, run: Run, task: Task, theta: Array, p: Any) -> None:
         config = run.config
-        self.run, self.config, self.objective = run, config, objective
+        self.run, self.config, self.task = run, config, task
         self.theta, self.p = shared(theta, p)
         decay = decay_of_matrices(self.p, config.weight_decay)
         self.frozen = frozen(self.p, config)
         if self.frozen is not None:
             decay[self.frozen] = 0.0
         betas = (config.beta1, config.beta2)
-        self.optimizer = Optimizer(config.optimizer, self.theta, decay, config.momentum, betas)
+        self.optimizer = Optimizer(
+            config.optimizer, self.theta, decay, config.momentum, betas, zeros=shared_zeros
+        )
         # Written to the checkpoint too; the losses are those since the last evaluation.
         self.progress = {"loss_sum": 0.0, "updates": 0, "gradient_norm": 0.0, "tokens": 0}
         self.saved_step: int | None = None
@@ -63,14 +69,14 @@ class Trainer:
         if start is not None:
             require_fitting(start, config)
             known = replace(start.vocabulary, labels=())
-        objective = load_objective(config, known)
-        baselines = objective.baselines()
-        run = Run(folder, config, objective.vocabulary, objective.summary, baselines, [])
-        theta, p = objective.init(config.seed)
+        task = load_task(config, known)
+        baselines = task.baselines()
+        run = Run(folder, config, task.vocabulary, task.summary, baselines, [])
+        theta, p = task.init(config.seed)
         if start is not None and not random_start:
             copy_trunk(start, p)
-        trainer = cls(run, objective, theta, p)
-        objective.batch(0)
+        trainer = cls(run, task, theta, p)
+        task.batch(0)
         with new_folder(folder):
             for name, content in run.tokenizer_files():
                 write_atomically(folder / name, content)
@@ -85,13 +91,13 @@ class Trainer:
         checkpoint, theta, p = run.load_model()
         changed = f"corpus {run.config.corpus} has changed since {folder} was started"
         try:
-            objective = load_objective(run.config, run.vocabulary)
+            task = load_task(run.config, run.vocabulary)
         except ValueError as error:  # what the run's vocabulary cannot encode was not there before
             raise ValueError(f"{changed}, or cannot be read: {error}") from None
-        if run.corpus.get("sha256") != objective.summary["sha256"]:
+        if run.corpus.get("sha256") != task.summary["sha256"]:
             raise ValueError(changed)
-        run.corpus = objective.summary
-        trainer = cls(run, objective, theta, p)
+        run.corpus = task.summary
+        trainer = cls(run, task, theta, p)
         if set(checkpoint.progress) != set(trainer.progress):
             raise ValueError(f"{run.checkpoint} is damaged: its progress is not ours")
         copy_into(trainer.optimizer.state, checkpoint.optimizer, run.checkpoint)
@@ -143,14 +149,14 @@ class Trainer:
         Raises ``ValueError`` if the corpus has no such text or a shorter one than a context.
         """
         with self.parallel() as parallel:
-            return self.objective.measure(parallel, split)
+            return self.task.measure(parallel, split)
 
     @contextmanager
     def parallel(self) -> Iterator[DataParallel]:
         """The model and its shards, BLAS at one thread each, freed memory kept."""
         keep_freed_pages()
-        shards = self.objective.parallel(
-            self.theta, self.p, optimizer=self.optimizer, frozen=self.frozen
+        shards = DataParallel.of(
+            self.task, self.theta, self.p, optimizer=self.optimizer, frozen=self.frozen
         )
         # Overflow and NaN are looked for where a loss arrives, and reported with their step.
         with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"), shards:
@@ -161,7 +167,7 @@ class Trainer:
         its gradient is no longer finite; also if a process was killed."""
         config, step = self.config, self.step
         first = step * config.accumulate
-        micro_batches = [self.objective.batch(first + i) for i in range(config.accumulate)]
+        micro_batches = [self.task.batch(first + i) for i in range(config.accumulate)]
         loss, _ = parallel.gradient(micro_batches, seed=[config.seed, step])
         norm = parallel.norm
         if not (math.isfinite(loss) and math.isfinite(norm)):
@@ -180,7 +186,7 @@ class Trainer:
         """Evaluate, write metrics and checkpoint, log a line."""
         from tqdm.auto import tqdm
 
-        measured = self.objective.measure(parallel, "valid")
+        measured = self.task.measure(parallel, "valid")
         val_loss = measured["loss"]
         if not math.isfinite(val_loss):
             what = f"validation loss {val_loss} at step {self.step}"
@@ -210,7 +216,7 @@ class Trainer:
                 )
 
     def _learning_rate(self, step: int) -> float:
-        return learning_rate(step, self.config, [m["val_loss"] for m in self.run.metrics])
+        return self.config.learning_rate(step, [m["val_loss"] for m in self.run.metrics])
 
     def save(self) -> None:
         """Metrics, then checkpoint: after a crash between the two the metrics are cut back."""

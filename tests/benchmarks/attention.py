@@ -22,13 +22,14 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.benchmark import gemm_peak
+from numpylm.cost.step_time import gemm_peak
 from numpylm.layers.attention import attention_backward, attention_forward
 from numpylm.layers.multi_head import TILED_FROM, split_heads
 from numpylm.layers.tiled_attention import tiled_attention_backward, tiled_attention_forward
+from numpylm.parallel.allocator import keep_freed_pages
+from numpylm.parallel.blas_threads import one_blas_thread
 from numpylm.parameters import Array, pack
-from numpylm.processes import keep_freed_pages, one_blas_thread
-from numpylm.training.parallel import DataParallel
+from numpylm.training.data_parallel import DataParallel
 from tests.benchmarks.turns import OwnProcess, Side, alternate, has_pytorch, report, summary
 
 FORMS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {

@@ -14,10 +14,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from numpylm.benchmark import random_batch
+from numpylm.cost.step_time import random_batch
 from numpylm.models.gpt import gpt_init
-from numpylm.training.config import TrainConfig
 from numpylm.training.presets import preset
+from numpylm.training.train_config import TrainConfig
 
 NANO = preset("nanogpt-cpu")
 CASES: dict[str, tuple[TrainConfig, int]] = {

@@ -24,7 +24,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from numpylm.benchmark import TrainingStep
+from numpylm.cost.step_time import TrainingStep
 from numpylm.layers.activations import (
     blocked_gelu_backward,
     blocked_gelu_forward,
@@ -35,11 +35,13 @@ from numpylm.layers.attention import attention_backward, attention_forward
 from numpylm.layers.linear import add_product
 from numpylm.layers.multi_head import TILED_FROM, split_heads
 from numpylm.layers.tiled_attention import tiled_attention_backward, tiled_attention_forward
+from numpylm.optim.adam import adam_update
+from numpylm.optim.chunks import chunks
+from numpylm.parallel.allocator import keep_freed_pages
+from numpylm.parallel.blas_threads import one_blas_thread
 from numpylm.parameters import Array
-from numpylm.processes import keep_freed_pages, one_blas_thread
-from numpylm.training import parallel
-from numpylm.training.config import TrainConfig
-from numpylm.training.optimizer import adam_update, chunks
+from numpylm.training import data_parallel
+from numpylm.training.train_config import TrainConfig
 from tests.benchmarks.cases import CASES
 from tests.benchmarks.turns import alternate, ratio, written
 
@@ -152,10 +154,10 @@ def shares(case: str) -> Callable[[], Forms]:
     def forms() -> Forms:
         step = TrainingStep(*CASES[case])
         OPEN.enter_context(step.parallel)
-        OPEN.callback(setattr, parallel, "SHARED_OUT", parallel.SHARED_OUT)
+        OPEN.callback(setattr, data_parallel, "SHARED_OUT", data_parallel.SHARED_OUT)
 
         def from_chunks(count: int) -> None:
-            parallel.SHARED_OUT = count
+            data_parallel.SHARED_OUT = count
             step()
 
         return {"shared out": lambda: from_chunks(1), "alone": lambda: from_chunks(1 << 30)}

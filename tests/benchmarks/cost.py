@@ -19,7 +19,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from numpylm.processes import keep_freed_pages
+from numpylm.parallel.allocator import keep_freed_pages
 from tests.benchmarks.turns import in_new_process
 from tests.peak import PeakMemory
 
@@ -36,8 +36,8 @@ CASES = {
 
 def run(settings: list[str]) -> None:
     """Make the run; print its seconds and its peak memory, with all its processes."""
-    from numpylm.cli import _parser
-    from numpylm.starting import started
+    from numpylm.cli.parser import _parser
+    from numpylm.cli.run_setup import started
 
     with tempfile.TemporaryDirectory() as runs:
         arguments = _parser().parse_args(["train", *settings, "--runs", str(Path(runs) / "runs")])

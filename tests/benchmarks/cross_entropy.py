@@ -23,7 +23,8 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.benchmark import gemm_peak, random_batch
+from numpylm.cost.step_time import gemm_peak, random_batch
+from numpylm.data.batches import Batch
 from numpylm.layers.blocked_cross_entropy import (
     blocked_cross_entropy_backward,
     blocked_cross_entropy_forward,
@@ -32,9 +33,10 @@ from numpylm.layers.cross_entropy import cross_entropy_backward, cross_entropy_f
 from numpylm.layers.embedding import embedding_init, unembedding_backward, unembedding_forward
 from numpylm.layers.linear import linear_backward, linear_forward, linear_init
 from numpylm.objectives.causal import BLOCKED_FROM
+from numpylm.parallel.allocator import keep_freed_pages
+from numpylm.parallel.blas_threads import one_blas_thread
 from numpylm.parameters import Array, leaves, pack
-from numpylm.processes import keep_freed_pages, one_blas_thread
-from numpylm.training.parallel import Batch, DataParallel
+from numpylm.training.data_parallel import DataParallel
 from tests.benchmarks.cases import CASES
 from tests.benchmarks.turns import OwnProcess, Side, alternate, has_pytorch, report, summary
 

@@ -22,7 +22,7 @@ from numpylm.models.bert import bert_forward
 from numpylm.parameters import Array
 from numpylm.training.presets import preset
 from numpylm.training.pretrained import inherited
-from numpylm.training.run import open_run
+from numpylm.training.run_folder import open_run
 from numpylm.training.trainer import Trainer
 
 PARTS = ("train", "valid", "test")
@@ -30,7 +30,7 @@ PARTS = ("train", "valid", "test")
 
 def features(trainer: Trainer, part: str) -> tuple[dict[str, Array], Array]:
     """[CLS]'s state and the mean state of each text (n, D), and the labels (n,)."""
-    objective = trainer.objective
+    objective = trainer.task
     cls, mean, labels = [], [], []
     for batch in objective.held_out(part):
         h, _ = bert_forward(
@@ -69,7 +69,7 @@ def probe(trainer: Trainer) -> dict[str, float]:
         x = {part: (found[part][0][kind] - center) / spread for part in PARTS}
         right = []
         for penalty in (1e-3, 1e-2, 1e-1):
-            classes = trainer.objective.model.n_labels
+            classes = trainer.task.model.n_labels
             w = regression(x["train"], found["train"][1], classes, penalty)
             guess = {part: (x[part] @ w[:-1] + w[-1]).argmax(axis=1) for part in PARTS[1:]}
             right.append([np.mean(guess[part] == found[part][1]) for part in PARTS[1:]])

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from numpylm.cli import main as numpylm
 from numpylm.tasks.classification import load
-from numpylm.tasks.examples import Labelled
+from numpylm.tasks.dataset import Labelled
 
 
 def few_labelled(corpus: str, most: int, folder: Path) -> None:

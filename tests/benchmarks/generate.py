@@ -28,10 +28,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from numpylm.generation.reader import Reader
+from numpylm.fast.generation.reader import Reader
 from numpylm.generation.sampling import draw, generate, next_token_distribution
 from numpylm.models.gpt import GPT, GPTConfig, gpt_forward, gpt_init
-from numpylm.processes import one_blas_thread
+from numpylm.parallel.blas_threads import one_blas_thread
 from tests.benchmarks.cases import CASES
 from tests.benchmarks.turns import OwnProcess, Side, alternate, has_pytorch, ratio, written
 

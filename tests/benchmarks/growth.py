@@ -23,7 +23,7 @@ What theory predicts for large values:
     B         time 1; memory to 1 once activations outweigh the parameters.
     threads   time −1 if none waits; memory 0 and a little: one gradient more for each.
 
-The FLOPs of the steps (numpylm.scaling.counting, attention counted in full) tell how near the
+The FLOPs of the steps (numpylm.models.counting, attention counted in full) tell how near the
 largest values are to that.
 """
 
@@ -39,11 +39,11 @@ from contextlib import ExitStack
 from itertools import pairwise
 from typing import Any
 
-from numpylm.benchmark import TrainingStep, gemm_peak
-from numpylm.memory import process_bytes
-from numpylm.processes import one_blas_thread
-from numpylm.scaling.counting import parameter_counts, training_flops
-from numpylm.training.config import TrainConfig
+from numpylm.cost.memory import process_bytes
+from numpylm.cost.step_time import TrainingStep, gemm_peak
+from numpylm.models.counting import parameter_counts, training_flops
+from numpylm.parallel.blas_threads import one_blas_thread
+from numpylm.training.train_config import TrainConfig
 from tests.benchmarks.turns import alternate, in_new_process, ratio
 from tests.peak import PeakMemory
 
@@ -165,7 +165,7 @@ def draw(points: list[dict[str, Any]], path: str) -> None:
     import matplotlib.pyplot as plt
     from matplotlib.ticker import EngFormatter, FixedLocator, LogLocator, NullLocator
 
-    from numpylm.plotting import BLUE, VERMILION, use_house_style
+    from numpylm.plots.style import BLUE, VERMILION, use_house_style
 
     use_house_style()
     figure, axes = plt.subplots(2, len(points), figsize=(2 * len(points) + 1, 4.8),

@@ -19,9 +19,9 @@ from collections.abc import Callable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from numpylm.scaling.family import Text, planned
-from numpylm.scaling.member import tokenized, train
-from numpylm.scaling.sweep import finished
+from numpylm.scaling.experiment.family import Text, planned
+from numpylm.scaling.experiment.family_run import tokenized, train
+from numpylm.scaling.experiment.sweep import finished
 from tests.benchmarks.turns import ratio, written
 
 

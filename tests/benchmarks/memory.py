@@ -17,8 +17,8 @@ import json
 import statistics
 import sys
 
-from numpylm.benchmark import TrainingStep
-from numpylm.processes import one_blas_thread
+from numpylm.cost.step_time import TrainingStep
+from numpylm.parallel.blas_threads import one_blas_thread
 from tests.benchmarks.cases import CASES, torch_step
 from tests.benchmarks.turns import has_pytorch, in_new_process, ratio, written
 from tests.peak import PeakMemory

@@ -21,10 +21,10 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.benchmark import TrainingStep, gemm_peak
+from numpylm.cost.step_time import TrainingStep, gemm_peak
+from numpylm.parallel.blas_threads import one_blas_thread
 from numpylm.parameters import Array
-from numpylm.processes import one_blas_thread
-from numpylm.training.config import TrainConfig
+from numpylm.training.train_config import TrainConfig
 from tests.benchmarks.cases import CASES
 from tests.benchmarks.turns import OwnProcess, Side, alternate, has_pytorch, report, summary
 

@@ -22,9 +22,9 @@ import argparse
 import sys
 from dataclasses import replace
 
-from numpylm.benchmark import TrainingStep, gemm_peak
-from numpylm.processes import one_blas_thread
-from numpylm.scaling.counting import training_flops
+from numpylm.cost.step_time import TrainingStep, gemm_peak
+from numpylm.models.counting import training_flops
+from numpylm.parallel.blas_threads import one_blas_thread
 from tests.benchmarks.cases import CASES, torch_step
 from tests.benchmarks.turns import OwnProcess, Side, alternate, has_pytorch, report, summary
 

@@ -25,13 +25,17 @@ from typing import Any
 
 import numpy as np
 
+from numpylm.optim.adam import decay_of_matrices
+from numpylm.optim.clipping import clip_factor
+from numpylm.optim.optimizer import Optimizer
+from numpylm.parallel.allocator import keep_freed_pages
+from numpylm.parallel.blas_threads import one_blas_thread
+from numpylm.parallel.shared_memory import shared, shared_zeros
 from numpylm.parameters import view
-from numpylm.processes import keep_freed_pages, one_blas_thread, shared
-from numpylm.training.causal import CausalLM
-from numpylm.training.config import TrainConfig
-from numpylm.training.optimizer import Optimizer, clip_factor, decay_of_matrices
+from numpylm.tasks.causal import CausalLM
+from numpylm.training.data_parallel import DataParallel
 from numpylm.training.presets import preset
-from numpylm.training.schedule import learning_rate
+from numpylm.training.train_config import TrainConfig
 from tests.benchmarks.turns import has_pytorch
 
 Train = Callable[[range, list[float]], None]  # steps, and the losses on the validation text so far
@@ -85,18 +89,22 @@ def here(objective: CausalLM, theta: np.ndarray, p: Any) -> tuple[Train, Callabl
     config: TrainConfig = objective.settings
     decay = decay_of_matrices(p, config.weight_decay)
     optimizer = Optimizer(
-        config.optimizer, theta, decay, config.momentum, (config.beta1, config.beta2)
-    )
+        config.optimizer, theta, decay, config.momentum, (config.beta1, config.beta2),
+        zeros=shared_zeros,
+    )  # fmt: skip
 
     def train(span: range, losses: list[float]) -> None:
-        with one_blas_thread(), objective.parallel(theta, p, optimizer=optimizer) as parallel:
+        with (
+            one_blas_thread(),
+            DataParallel.of(objective, theta, p, optimizer=optimizer) as parallel,
+        ):
             for step in span:
                 parallel.gradient([objective.batch(step)], [config.seed, step])
                 scale = clip_factor(parallel.norm, config.clip)
-                parallel.update(learning_rate(step, config, losses), scale)
+                parallel.update(config.learning_rate(step, losses), scale)
 
     def measure() -> float:
-        with one_blas_thread(), objective.parallel(theta, p) as parallel:
+        with one_blas_thread(), DataParallel.of(objective, theta, p) as parallel:
             return objective.measure(parallel, "valid")["loss"]
 
     return train, measure
@@ -120,7 +128,7 @@ def in_torch(objective: CausalLM, p: Any) -> tuple[Train, Callable[[], float]]:
     def train(span: range, losses: list[float]) -> None:
         for step in span:
             for group in optimizer.param_groups:
-                group["lr"] = learning_rate(step, config, losses)
+                group["lr"] = config.learning_rate(step, losses)
             batch = objective.batch(step)
             ids, targets = (
                 torch.tensor(np.ascontiguousarray(batch[n])) for n in ("ids", "targets")

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from multiprocessing import get_context
 from typing import Any
 
-from numpylm.processes import keep_freed_pages
+from numpylm.parallel.allocator import keep_freed_pages
 
 
 def has_pytorch() -> bool:

@@ -31,10 +31,10 @@ from numpylm.cli import main
 from numpylm.data.corpus import load_corpus
 from numpylm.data.documents import load_documents
 from numpylm.data.vocabulary import tokenizer_from_json
-from numpylm.predictor import load_predictor
+from numpylm.pipelines.predictor import load_predictor
 from numpylm.tasks.registry import TASKS
 from numpylm.training.checkpoint import _digest
-from numpylm.training.run import open_run
+from numpylm.training.run_folder import open_run
 from numpylm.training.trainer import Trainer
 from tests.tiny import fitted, settings, write_documents, write_task
 

@@ -130,7 +130,7 @@ if __name__ == "__main__":
     options = parser.parse_args()
     import tqdm.auto  # noqa: F401
 
-    import numpylm.commands  # noqa: F401
+    import numpylm.cli.commands  # noqa: F401
 
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)

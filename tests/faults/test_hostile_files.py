@@ -16,13 +16,13 @@ import numpylm
 from numpylm.cli import main
 from numpylm.data.vocabulary import ByteTokenizer, CharTokenizer, tokenizer_from_json
 from numpylm.files import parse_json, read_utf8, write_atomically
-from numpylm.tasks import reading
+from numpylm.plots.runs import plot_attention, plot_loss
+from numpylm.tasks import data_files
 from numpylm.tasks.answering import read_questions
-from numpylm.tasks.reading import find_parts, read_lines
+from numpylm.tasks.data_files import find_parts, read_lines
 from numpylm.training.checkpoint import _digest, load_checkpoint
-from numpylm.training.config import TrainConfig
-from numpylm.training.plots import plot_attention, plot_loss
-from numpylm.training.run import open_run
+from numpylm.training.run_folder import open_run
+from numpylm.training.train_config import TrainConfig
 from numpylm.training.trainer import Trainer
 from tests.faults.hostile import attack, campaign, refit, signed, write_runs
 from tests.tiny import config_of, fitted
@@ -66,8 +66,9 @@ def test_no_module_can_run_what_a_file_says():
     sweep's joblib passes its own work to its own processes, the book calls npm: neither reads what
     a stranger wrote.
     """
-    of_the_audit = {PACKAGE / "bugs.py", PACKAGE / "mutation.py"}
-    allowed = {"scaling/sweep.py": {"joblib"}, "book/site.py": {"subprocess"}}
+    mutation = PACKAGE / "gradcheck" / "mutation"
+    of_the_audit = {mutation / "published_bugs.py", mutation / "engine.py"}
+    allowed = {"scaling/experiment/sweep.py": {"joblib"}, "book/site.py": {"subprocess"}}
     for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Import | ast.ImportFrom):
@@ -289,7 +290,7 @@ def test_a_small_gzip_cannot_fill_the_memory(tmp_path, monkeypatch):
     path = tmp_path / "bomb.tsv.gz"
     path.write_bytes(gzip.compress(b"a\tb\n" * 10**5))
     assert len(read_lines(path)) == 10**5
-    monkeypatch.setattr(reading, "MOST_UNPACKED", 10**5)
+    monkeypatch.setattr(data_files, "MOST_UNPACKED", 10**5)
     with pytest.raises(ValueError, match="unpacks to more than 100,000 bytes"):
         read_lines(path)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from numpylm.training.run import open_run
+from numpylm.training.run_folder import open_run
 from numpylm.training.trainer import Trainer
 from tests.faults.faulty import die, faults
 from tests.faults.kills import contents

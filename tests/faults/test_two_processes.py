@@ -11,9 +11,9 @@ import pytest
 
 from numpylm import files
 from numpylm.files import locked, write_atomically
-from numpylm.training import run as run_module
+from numpylm.training import run_folder as run_module
 from numpylm.training import trainer as trainer_module
-from numpylm.training.run import new_folder, open_run
+from numpylm.training.run_folder import new_folder, open_run
 from numpylm.training.trainer import Trainer
 from tests.faults.kills import TRAIN, contents
 from tests.signals import needs_ctrl_c

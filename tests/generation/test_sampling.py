@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from numpylm.generation.reader import Reader
+from numpylm.fast.generation.reader import Reader
 from numpylm.generation.sampling import draw, generate, next_token_distribution
 from numpylm.models.gpt import GPTConfig, gpt_forward, gpt_init
 

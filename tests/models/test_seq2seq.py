@@ -5,8 +5,8 @@ import pytest
 
 from numpylm.models.seq2seq import Seq2SeqConfig, seq2seq_forward, seq2seq_init
 from numpylm.objectives.denoising import denoising_backward, denoising_forward
+from numpylm.optim.optimizer import Optimizer
 from numpylm.parameters import leaves, pack, view
-from numpylm.training.optimizer import Optimizer
 
 SIZES = {"vocab_size": 11, "context": 9, "n_layers": 2, "n_heads": 2, "d_model": 8, "d_ff": 10}
 SOURCE = np.array([[3, 4, 5, 6, 7, 8], [9, 4, 3, 10, 0, 0]])

@@ -7,8 +7,8 @@ import pytest
 from numpylm.layers.softmax import softmax_forward
 from numpylm.models.gpt import GPTConfig, gpt_forward, gpt_init
 from numpylm.objectives.causal import causal_lm_backward, causal_lm_forward
+from numpylm.optim.optimizer import Optimizer
 from numpylm.parameters import leaves, pack, view
-from numpylm.training.optimizer import Optimizer
 
 SMALL = {"vocab_size": 11, "context": 7, "n_layers": 2, "n_heads": 2, "d_model": 8, "d_ff": 10}
 OTHER = {"norm": "post", "activation": "relu", "positions": "sinusoidal", "tied": False}

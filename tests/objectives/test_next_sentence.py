@@ -10,8 +10,8 @@ from numpylm.objectives.next_sentence import (
     bert_pretraining_forward,
     next_sentence_forward,
 )
+from numpylm.optim.optimizer import Optimizer
 from numpylm.parameters import view
-from numpylm.training.optimizer import Optimizer
 
 CONFIG = BERTConfig(
     vocab_size=20, context=8, n_layers=1, n_heads=2, d_model=16, d_ff=32, dropout=0.0, norm="pre"

@@ -20,7 +20,7 @@ from numpylm.models.bert import BERTConfig, bert_init
 from numpylm.models.gpt import GPTConfig, gpt_init
 from numpylm.models.heads import ClassifierConfig, classifier_init
 from numpylm.models.seq2seq import Seq2SeqConfig, seq2seq_init
-from numpylm.objectives import causal, denoising, finetuning, masked, next_sentence
+from numpylm.objectives import causal, denoising, fine_tuning, masked, next_sentence
 from numpylm.parameters import Array, pack, view
 
 V, CONTEXT = 11, 16
@@ -155,11 +155,11 @@ OBJECTIVES = [
                f"{TEXT} labels:1"),
     _objective("bert", next_sentence, "bert_pretraining", bert_init, BERTConfig,
                f"{TEXT} targets:T labels:1"),
-    _objective("classification", finetuning, "classification", classifier_init, _classes,
+    _objective("classification", fine_tuning, "classification", classifier_init, _classes,
                f"{TEXT} labels:1"),
-    _objective("labelling", finetuning, "classification", classifier_init,
+    _objective("labelling", fine_tuning, "classification", classifier_init,
                partial(_classes, pooled=False), f"{TEXT} labels:T"),
-    _objective("answering", finetuning, "answering", classifier_init,
+    _objective("answering", fine_tuning, "answering", classifier_init,
                partial(_classes, pooled=False), f"{TEXT} story:T spans:2"),
     _objective("denoising", denoising, "denoising", seq2seq_init, Seq2SeqConfig,
                "source:S source_mask:S target_in:T target_out:T"),

@@ -11,11 +11,11 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from numpylm.baselines.ngram import train_ngram
-from numpylm.tasks.metrics import accuracy, macro_f1, span_f1, token_accuracy, token_f1
-from numpylm.training import optimizer as optimizer_module
-from numpylm.training.config import CHOICES, TrainConfig
-from numpylm.training.optimizer import Optimizer, clip_factor, global_norm
-from numpylm.training.schedule import learning_rate
+from numpylm.optim import chunks as chunks_module
+from numpylm.optim.clipping import clip_factor, global_norm
+from numpylm.optim.optimizer import Optimizer
+from numpylm.tasks.scores import accuracy, macro_f1, span_f1, token_accuracy, token_f1
+from numpylm.training.train_config import CHOICES, TrainConfig
 from tests.properties.strategies import SEEDS
 
 V = 4
@@ -101,7 +101,7 @@ def schedules(draw):
 
 @given(schedules(), st.lists(st.floats(0, 9), max_size=5))
 def test_the_learning_rate_rises_while_it_warms_up_and_then_never(config, val_losses):
-    rates = [learning_rate(step, config, val_losses) for step in range(60)]
+    rates = [config.learning_rate(step, val_losses) for step in range(60)]
     assert all(0 < rate <= config.lr * (1 + 1e-12) for rate in rates)
     warm, after = rates[: config.warmup], rates[config.warmup :]
     assert all(a < b for a, b in itertools.pairwise(warm))
@@ -135,7 +135,7 @@ def test_an_update_in_chunks_has_the_same_bits(name, seed, n, chunk, steps):
 
     def train(size):
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(optimizer_module, "CHUNK", size)
+            patch.setattr(chunks_module, "CHUNK", size)
             optimizer = Optimizer(name, start.copy(), np.abs(decay), momentum=0.9)
             for gradient in gradients:
                 optimizer.update(gradient, lr=0.01, scale=0.5)

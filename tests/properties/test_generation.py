@@ -9,8 +9,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from numpylm.generation.beam import beam_search, greedy_search
-from numpylm.generation.reader import Reader
+from numpylm.fast.generation.reader import Reader
+from numpylm.generation.beam_search import beam_search, greedy_search
 from numpylm.generation.sampling import generate, next_token_distribution
 from numpylm.models.gpt import GPTConfig, gpt_init
 from numpylm.models.seq2seq import Seq2SeqConfig, seq2seq_forward, seq2seq_init

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numpylm.training.parallel import DataParallel
+from numpylm.training.data_parallel import DataParallel
 from tests.properties.strategies import OBJECTIVES, assert_close, effort, learners, ragged
 
 each_objective = pytest.mark.parametrize("objective", OBJECTIVES, ids=lambda o: o.name)

@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from numpylm.models.counting import parameter_counts
 from numpylm.parameters import leaves, pack, view
-from numpylm.scaling.counting import parameter_counts
 from tests.properties.strategies import CONTEXT, OBJECTIVES, V, effort, shapes
 
 

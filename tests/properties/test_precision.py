@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from hypothesis import given
 
-from numpylm.audit import Pair
-from numpylm.catalogue import PAIRS
+from numpylm.gradcheck.audit import Pair
+from numpylm.gradcheck.catalogue import PAIRS
 from numpylm.parameters import leaves, pack, view
 from tests.properties.strategies import OBJECTIVES, SEEDS, V, effort
 

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from numpylm.scaling.fitting import predict
-from numpylm.scaling.forms import FORMS
-from numpylm.scaling.runs import read_runs
+from numpylm.scaling.fit.fitting import predict
+from numpylm.scaling.fit.run_table import read_runs
+from numpylm.scaling.laws.forms import FORMS
 
 CHINCHILLA = {"A": 60.0, "alpha": 0.4, "B": 1200.0, "beta": 0.45, "E": 1.0}
 KAPLAN = {"N_c": 8.8e9, "alpha_N": 0.116, "D_c": 2e11, "alpha_D": 0.127}

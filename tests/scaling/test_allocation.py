@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from numpylm.scaling.allocation import (
+from numpylm.scaling.fit.allocation import (
     akima,
     envelope,
     exponents,
@@ -12,10 +12,10 @@ from numpylm.scaling.allocation import (
     power_fit,
     valleys,
 )
-from numpylm.scaling.fitting import fit
-from numpylm.scaling.forms import FORMS
-from numpylm.scaling.reconciliation import CHINCHILLA as HOFFMANN
-from numpylm.scaling.reconciliation import EPOCH, porian_chain, without_embeddings
+from numpylm.scaling.fit.fitting import fit
+from numpylm.scaling.fit.reconciliation import CHINCHILLA as HOFFMANN
+from numpylm.scaling.fit.reconciliation import EPOCH, porian_chain, without_embeddings
+from numpylm.scaling.laws.forms import FORMS
 from tests.scaling.conftest import grid, losses
 from tests.scaling.test_laws import CASES
 

@@ -6,10 +6,10 @@ import time
 import numpy as np
 import pytest
 
-from numpylm.scaling import fitting
-from numpylm.scaling.fitting import NotConverged, Problem, fit
-from numpylm.scaling.forms import FORMS
-from numpylm.scaling.runs import read_runs
+from numpylm.scaling.fit import fitting
+from numpylm.scaling.fit.fitting import NotConverged, Problem, fit
+from numpylm.scaling.fit.run_table import read_runs
+from numpylm.scaling.laws.forms import FORMS
 from tests.scaling.conftest import CHINCHILLA, grid, losses
 from tests.scaling.test_laws import CASES, inputs
 

@@ -7,10 +7,9 @@ import time
 import numpy as np
 import pytest
 
-from numpylm.scaling import intervals
-from numpylm.scaling.fitting import NotConverged, fit
-from numpylm.scaling.forms import FORMS
-from numpylm.scaling.intervals import (
+from numpylm.scaling.fit import intervals
+from numpylm.scaling.fit.fitting import NotConverged, fit
+from numpylm.scaling.fit.intervals import (
     bootstrap,
     condition,
     distinct,
@@ -19,7 +18,8 @@ from numpylm.scaling.intervals import (
     resampled,
     strata_of,
 )
-from numpylm.scaling.synthetic import synthetic_losses
+from numpylm.scaling.fit.synthetic import synthetic_losses
+from numpylm.scaling.laws.forms import FORMS
 from tests.scaling.conftest import CHINCHILLA, KAPLAN, grid
 from tests.scaling.test_fitting import MUENNIGHOFF
 

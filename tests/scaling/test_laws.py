@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from numpylm.scaling.annealing import annealing_areas
-from numpylm.scaling.forms import FORMS
+from numpylm.scaling.laws.annealing import annealing_areas
+from numpylm.scaling.laws.forms import FORMS
 from tests.scaling.conftest import CHINCHILLA, KAPLAN, grid, losses
 
 REPEATED = {**CHINCHILLA, "R_D": 15.0, "R_N": 5.0}

@@ -8,12 +8,13 @@ import time
 import numpy as np
 import pytest
 
-from numpylm.scaling.allocation import valleys
-from numpylm.scaling.family import counts, planned
-from numpylm.scaling.plan import Plan
-from numpylm.scaling.prediction import study
-from numpylm.scaling.runs import MEASURED, read_runs
-from numpylm.scaling.sweep import read_rows
+from numpylm.scaling.experiment import MEASURED
+from numpylm.scaling.experiment.family import counts, planned
+from numpylm.scaling.experiment.plan import Plan
+from numpylm.scaling.experiment.sweep import read_rows
+from numpylm.scaling.fit.allocation import valleys
+from numpylm.scaling.fit.prediction import study
+from numpylm.scaling.fit.run_table import read_runs
 
 TABLE = MEASURED / "runs.csv"
 

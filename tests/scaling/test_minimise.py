@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from numpylm.scaling.minimise import minimise
+from numpylm.scaling.fit.minimise import minimise
 
 
 def rosenbrock(x, rows):

@@ -7,8 +7,8 @@ import re
 import numpy as np
 import pytest
 
-from numpylm.scaling.family import CONTEXT, WIDTHS, Text, counts, planned
-from numpylm.scaling.plan import (
+from numpylm.scaling.experiment.family import CONTEXT, WIDTHS, Text, counts, planned
+from numpylm.scaling.experiment.plan import (
     Plan,
     budget_seconds,
     budgets,

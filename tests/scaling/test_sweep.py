@@ -15,11 +15,12 @@ import pytest
 
 from numpylm.cli import main
 from numpylm.data.batches import evaluation_windows
-from numpylm.scaling import member, sweep
-from numpylm.scaling.checks import rate_checks, seed_spreads
-from numpylm.scaling.family import Text, counts, planned
-from numpylm.scaling.plan import LEAST_TOP, Plan, grid
-from numpylm.scaling.runs import read_runs
+from numpylm.scaling.experiment import family_run, sweep
+from numpylm.scaling.experiment.checks import rate_checks, seed_spreads
+from numpylm.scaling.experiment.family import Text, counts, planned
+from numpylm.scaling.experiment.plan import LEAST_TOP, Plan, grid
+from numpylm.scaling.fit.run_table import read_runs
+from numpylm.training.data_parallel import DataParallel
 from tests.signals import needs_ctrl_c
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,7 +35,7 @@ def text(tmp_path_factory):
     words = ["".join(rng.choice(list("aeinorst"), 4)) for _ in range(40)]
     path = tmp_path_factory.mktemp("text") / "words.txt"
     path.write_text(" ".join(rng.choice(words, 8000)))
-    data = member.tokenized(str(path), "char")
+    data = family_run.tokenized(str(path), "char")
     return Text(str(path), "char", data.tokenizer.vocab_size, len(data.train),
                 data.summary["sha256"])  # fmt: skip
 
@@ -71,13 +72,13 @@ def test_a_row_says_all_that_a_run_was(text, tmp_path):
 def test_the_loss_is_that_of_all_windows_and_its_error_that_of_blocks(text):
     """With as many windows as there are, block by block, against one mean over all tokens."""
     run = tiny_plan(text, 1).runs[0]
-    data = member.tokenized(text.corpus, text.tokenizer)
-    objective = member.FamilyMember(run.settings(text), data)
+    data = family_run.tokenized(text.corpus, text.tokenizer)
+    objective = family_run.FamilyLM(run.settings(text), data)
     theta, p = objective.init(1)
-    with objective.parallel(theta, p) as parallel:
-        loss, error = member.evaluate(objective, parallel, 10**9)
+    with DataParallel.of(objective, theta, p) as parallel:
+        loss, error = family_run.evaluate(objective, parallel, 10**9)
         assert loss == pytest.approx(objective.measure(parallel, "valid")["loss"], rel=1e-5)
-        part, _ = member.evaluate(objective, parallel, VALID)
+        part, _ = family_run.evaluate(objective, parallel, VALID)
         ids, targets = evaluation_windows(data.valid, 64)
         blocks = np.array_split(np.arange(len(ids)), len(ids) // 16)
         means = [parallel.losses([{"ids": ids[b], "targets": targets[b]}], len(b) * 64.0)[0]
@@ -90,7 +91,7 @@ def test_the_loss_is_that_of_all_windows_and_its_error_that_of_blocks(text):
 def test_finished_runs_are_never_trained_again(text, tmp_path, monkeypatch):
     plan, folder = tiny_plan(text), tmp_path / "s"
     trained = []
-    real = member.train
+    real = family_run.train
 
     def counted(run, *others):
         trained.append(run.name)
@@ -113,9 +114,9 @@ def test_finished_runs_are_never_trained_again(text, tmp_path, monkeypatch):
 
 def test_a_run_goes_on_from_its_checkpoint_with_the_same_bits(text, tmp_path, monkeypatch):
     run = tiny_plan(text, 2).runs[1]
-    whole = member.train(run, text, VALID, tmp_path / "whole", os.getpid())
-    monkeypatch.setattr(member, "SAVE_EVERY", 0.0)
-    real, updates = member.Trainer.update, []
+    whole = family_run.train(run, text, VALID, tmp_path / "whole", os.getpid())
+    monkeypatch.setattr(family_run, "SAVE_EVERY", 0.0)
+    real, updates = family_run.Trainer.update, []
 
     def dying(trainer, parallel):
         real(trainer, parallel)
@@ -123,23 +124,25 @@ def test_a_run_goes_on_from_its_checkpoint_with_the_same_bits(text, tmp_path, mo
         if len(updates) == 12:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(member.Trainer, "update", dying)
+    monkeypatch.setattr(family_run.Trainer, "update", dying)
     with pytest.raises(KeyboardInterrupt):
-        member.train(run, text, VALID, tmp_path / "cut", os.getpid())
-    resumed = member.train(run, text, VALID, tmp_path / "cut", os.getpid())
+        family_run.train(run, text, VALID, tmp_path / "cut", os.getpid())
+    resumed = family_run.train(run, text, VALID, tmp_path / "cut", os.getpid())
     assert updates == [*range(1, 13), *range(12, 21)]  # step 12 was not saved
     assert (resumed["loss"], resumed["loss_se"]) == (whole["loss"], whole["loss_se"])
     checkpoint = next((tmp_path / "cut").rglob("checkpoint.safetensors"))
     (checkpoint.parent / "row.json").unlink()
     checkpoint.write_bytes(checkpoint.read_bytes()[:100])  # damaged: from the start
-    assert member.train(run, text, VALID, tmp_path / "cut", os.getpid())["loss"] == whole["loss"]
+    assert (
+        family_run.train(run, text, VALID, tmp_path / "cut", os.getpid())["loss"] == whole["loss"]
+    )
 
 
 def test_a_row_that_the_sweep_did_not_get_is_not_trained_again(text, tmp_path, monkeypatch):
     run = tiny_plan(text, 1).runs[0]
-    row = member.train(run, text, VALID, tmp_path, os.getpid())
-    monkeypatch.setattr(member.Trainer, "update", lambda *_: pytest.fail("trained again"))
-    assert member.train(run, text, VALID, tmp_path, os.getpid()) == row
+    row = family_run.train(run, text, VALID, tmp_path, os.getpid())
+    monkeypatch.setattr(family_run.Trainer, "update", lambda *_: pytest.fail("trained again"))
+    assert family_run.train(run, text, VALID, tmp_path, os.getpid()) == row
 
 
 def test_a_run_that_diverges_is_no_data(text, tmp_path, monkeypatch):
@@ -147,8 +150,8 @@ def test_a_run_that_diverges_is_no_data(text, tmp_path, monkeypatch):
         raise ValueError("training diverged: loss nan")
 
     run = tiny_plan(text, 1).runs[0]
-    monkeypatch.setattr(member.Trainer, "update", diverge)
-    row = member.train(run, text, VALID, tmp_path, os.getpid())
+    monkeypatch.setattr(family_run.Trainer, "update", diverge)
+    row = family_run.train(run, text, VALID, tmp_path, os.getpid())
     assert (row["role"], row["loss"]) == ("diverged", float("inf"))
     sweep.write_rows(tmp_path / "runs.csv", [row, row | {"role": "fit", "loss": 2.0}])
     assert len(read_runs(tmp_path / "runs.csv")) == 1
@@ -157,7 +160,7 @@ def test_a_run_that_diverges_is_no_data(text, tmp_path, monkeypatch):
 def test_another_text_is_refused(text, tmp_path):
     other = dataclasses.replace(text, sha256="of another Python")
     with pytest.raises(ValueError, match="is not the one that the sweep was planned for"):
-        member.train(tiny_plan(text, 1).runs[0], other, VALID, tmp_path, os.getpid())
+        family_run.train(tiny_plan(text, 1).runs[0], other, VALID, tmp_path, os.getpid())
 
 
 def kill_once(folder, name, number):
@@ -199,7 +202,7 @@ def write_table(path, text):
         n = counts(run.width, text.vocab_size)["N"]
         loss = ((8.8e9 / n) ** (0.116 / 0.127) + 2e11 / run.tokens) ** 0.127
         loss *= np.exp(0.003 * rng.standard_normal()) * (1.02 if run.role == "lr-check" else 1.0)
-        rows.append(member.row_of(run, text, float(loss), 0.01, 1.0))
+        rows.append(family_run.row_of(run, text, float(loss), 0.01, 1.0))
     sweep.write_rows(path, rows)
     return runs
 
@@ -378,7 +381,7 @@ def test_a_minute_is_planned_or_refused_with_the_time_that_it_takes(tmp_path):
 @pytest.mark.slow
 def test_the_smallest_plan_shows_every_part_of_a_sweep(tmp_path):
     """The same runs on every machine, so that what they say does not hang on its speed."""
-    data = member.tokenized("pydoc", "char")
+    data = family_run.tokenized("pydoc", "char")
     text = Text("pydoc", "char", data.tokenizer.vocab_size, len(data.train), data.summary["sha256"])
     runs = grid(LEAST_TOP[0], 60.0, text.vocab_size)
     plan = Plan("1min", "kaplan", text, 1 << 15, {run.width: (2e-3, 5e-6) for run in runs}, runs)

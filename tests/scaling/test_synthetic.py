@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from numpylm.scaling.fitting import fit
-from numpylm.scaling.forms import FORMS
-from numpylm.scaling.synthetic import ZipfMarkov, coverage, synthetic_losses
+from numpylm.scaling.fit.fitting import fit
+from numpylm.scaling.fit.synthetic import ZipfMarkov, coverage, synthetic_losses
+from numpylm.scaling.laws.forms import FORMS
 from tests.scaling.conftest import CHINCHILLA, KAPLAN, grid, losses
 
 
@@ -30,7 +30,7 @@ def test_intervals_cover_the_truth(form, true):
 
 def test_coverage_sees_intervals_that_are_too_narrow(monkeypatch):
     """Resamples that hardly differ from the data: the control must notice."""
-    from numpylm.scaling import intervals
+    from numpylm.scaling.fit import intervals
 
     def barely(groups, strata, samples, rng):
         return 1.0 + 0.01 * rng.standard_normal((samples, len(groups)))

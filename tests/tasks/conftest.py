@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from numpylm.tasks.examples import Dataset
+from numpylm.tasks.dataset import Dataset
 from numpylm.tasks.registry import TASKS
 
 

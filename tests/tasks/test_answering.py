@@ -5,9 +5,10 @@ import re
 
 import pytest
 
-from numpylm.tasks import answering, stories
+from numpylm.tasks import answering
 from numpylm.tasks.answering import locate
-from numpylm.tasks.examples import Dataset, Question
+from numpylm.tasks.dataset import Dataset, Question
+from numpylm.tasks.generated import stories
 
 MOVE = re.compile(r"(\w+) (?:went|walked|ran|moved|hurried back) to the (.+) \.")
 TAKE = re.compile(r"(\w+) (?:took|picked up|grabbed) the (\w+) \.")

@@ -7,7 +7,7 @@ import pytest
 from numpylm.data import pydoc
 from numpylm.data.words import split_text
 from numpylm.tasks import classification
-from numpylm.tasks.examples import Dataset, Labelled
+from numpylm.tasks.dataset import Dataset, Labelled
 
 
 @pytest.fixture

@@ -6,8 +6,8 @@ from itertools import product
 
 import pytest
 
-from numpylm.tasks import grammar
-from numpylm.tasks.grammar import ADJECTIVES, NOUNS, VERBS, generate_pairs
+from numpylm.tasks.generated import grammar
+from numpylm.tasks.generated.grammar import ADJECTIVES, NOUNS, VERBS, generate_pairs
 
 NOUN = {n.stem: n for n in NOUNS}
 VERB = {v.stem: v for v in VERBS}

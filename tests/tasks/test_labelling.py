@@ -7,8 +7,8 @@ import pytest
 
 from numpylm.data import pydoc
 from numpylm.tasks import labelling
-from numpylm.tasks.examples import Dataset, Tagged
-from numpylm.tasks.python_tokens import label_tokens
+from numpylm.tasks.dataset import Dataset, Tagged
+from numpylm.tasks.generated.python_tokens import label_tokens
 
 
 @pytest.fixture

@@ -2,7 +2,7 @@
 
 import pytest
 
-from numpylm.tasks.examples import Labelled, Pair, Question, Tagged
+from numpylm.tasks.dataset import Labelled, Pair, Question, Tagged
 from numpylm.tasks.registry import TASKS
 
 TYPES = {"pairs": Pair, "labelled": Labelled, "tagged": Tagged, "questions": Question}

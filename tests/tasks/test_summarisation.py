@@ -7,7 +7,7 @@ import pytest
 from numpylm.data import pydoc
 from numpylm.data.words import split_text
 from numpylm.tasks import summarisation
-from numpylm.tasks.examples import Dataset, Pair
+from numpylm.tasks.dataset import Dataset, Pair
 
 
 @pytest.fixture

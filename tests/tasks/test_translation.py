@@ -6,7 +6,7 @@ import gzip
 import pytest
 
 from numpylm.tasks import translation
-from numpylm.tasks.examples import Dataset, Pair
+from numpylm.tasks.dataset import Dataset, Pair
 
 
 @pytest.fixture

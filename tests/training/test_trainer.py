@@ -17,12 +17,11 @@ from numpylm.files import locked
 from numpylm.models.gpt import gpt_init
 from numpylm.objectives.causal import causal_lm_backward, causal_lm_forward
 from numpylm.parameters import leaves, view
-from numpylm.training import parallel as parallel_module
+from numpylm.training import data_parallel as parallel_module
 from numpylm.training import trainer as trainer_module
 from numpylm.training.checkpoint import load_checkpoint, save_checkpoint
-from numpylm.training.config import TrainConfig
-from numpylm.training.run import open_run
-from numpylm.training.schedule import learning_rate
+from numpylm.training.run_folder import open_run
+from numpylm.training.train_config import TrainConfig
 from numpylm.training.trainer import Trainer
 
 SMALL = TrainConfig(
@@ -56,10 +55,10 @@ def test_the_run_folder_holds_what_the_design_says(tmp_path, config):
     assert run.metrics[-1]["tokens"] == 12 * 4 * 8
     assert trainer.evaluate("valid") == {"loss": run.metrics[-1]["val_loss"]}
     assert run.metrics[0]["val_loss"] == pytest.approx(
-        np.log(trainer.objective.model.vocab_size), rel=0.05
+        np.log(trainer.task.model.vocab_size), rel=0.05
     )
     assert run.metrics[-1]["val_loss"] < run.metrics[0]["val_loss"]
-    assert run.corpus["sha256"] == trainer.objective.summary["sha256"]
+    assert run.corpus["sha256"] == trainer.task.summary["sha256"]
     assert set(run.baselines) == {"unigram", "bigram", "trigram"}
     assert sorted(os.listdir(tmp_path / "run")) == [
         "checkpoint.safetensors", "config.json", "metrics.jsonl", "tokenizer.json",
@@ -216,7 +215,7 @@ def train_by_hand(config, corpus, steps):
             loss += float(part)
         norm = float(np.linalg.norm(gradient.astype(np.float64)))
         g = gradient * min(1.0, config.clip / norm)
-        eta = learning_rate(t, config)
+        eta = config.learning_rate(t)
         if config.optimizer == "sgd":
             first = config.momentum * first + g
             theta -= eta * first
@@ -265,7 +264,7 @@ def test_the_trainer_is_the_textbooks_loop(tmp_path, config, changes):
     changes = {"dropout": 0.0, "bias": False, "steps": 6, "eval_every": 3, **changes}
     config = dataclasses.replace(config, **changes)
     trainer = fit(tmp_path / "run", config)
-    theta, measured = train_by_hand(config, trainer.objective.corpus, 6)
+    theta, measured = train_by_hand(config, trainer.task.corpus, 6)
     np.testing.assert_allclose(trainer.theta, theta, rtol=2e-3, atol=2e-5)
     for line, (first, last) in zip(trainer.run.metrics[1:], ((0, 2), (3, 5)), strict=True):
         losses = [loss for loss, _, _ in measured[first : last + 1]]
@@ -277,7 +276,7 @@ def test_the_trainer_is_the_textbooks_loop(tmp_path, config, changes):
 
 def test_baselines_are_measured_on_the_validation_text(tmp_path, config):
     trainer = Trainer.start(tmp_path / "run", config)
-    corpus = trainer.objective.corpus
+    corpus = trainer.task.corpus
     size = corpus.tokenizer.vocab_size
     for name, order in (("unigram", 1), ("trigram", 3)):
         expected = train_ngram(corpus.train, order, size).loss(corpus.valid)
@@ -288,8 +287,8 @@ def test_rare_words_are_unknown(tmp_path, config):
     (tmp_path / "text.txt").write_text("the quick brown fox jumps\n" * 40 + "zebra\n")
     config = dataclasses.replace(config, tokenizer="word", min_count=2)
     trainer = Trainer.start(tmp_path / "run", config)
-    assert "zebra" not in trainer.objective.corpus.tokenizer.words
-    assert trainer.run.vocabulary.tokenizer is trainer.objective.corpus.tokenizer
+    assert "zebra" not in trainer.task.corpus.tokenizer.words
+    assert trainer.run.vocabulary.tokenizer is trainer.task.corpus.tokenizer
 
 
 def test_training_holds_blas_at_one_thread(tmp_path, config):

@@ -1,0 +1,142 @@
+"""What the commands say: before a run, after it, and for a prediction."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from pathlib import Path
+
+from numpylm.pipelines.language_model import load
+from numpylm.tasks.text_to_text import PairTask
+from numpylm.training.trainer import Trainer
+
+
+def introduce(trainer: Trainer) -> None:
+    """Say what is about to be trained, and on what."""
+    c, data = trainer.config, trainer.task.summary
+    print(
+        f"{trainer.run.folder}: {trainer.theta.size:,} parameters ({c.n_layers} layers, "
+        f"{c.n_heads} heads, d_model {c.d_model}, context {c.context}), "
+        f"vocabulary {trainer.task.model.vocab_size:,}\n"
+        f"{c.objective} on {data['name']} ({c.tokenizer} tokens): "
+        + ", ".join(_counted(name, value) for name, value in data.items() if name not in NAMES),
+        flush=True,
+    )
+
+
+def print_losses(trainer: Trainer) -> None:
+    """The loss of a language model beside those of the n-grams, and what it writes."""
+    run, folder = trainer.run, trainer.run.folder
+    unit, windows = run.config.tokenizer, (run.corpus["valid_tokens"] - 1) // run.config.context
+    print(f"\nvalidation loss, nats per {unit} (all {windows:,} windows of {run.config.context}):")
+    for name, loss in [*run.baselines.items(), ("this model", run.metrics[-1]["val_loss"])]:
+        print(f"  {name:<11} {loss:.4f}   perplexity {perplexity(loss):,.2f}")
+    print(f"\na sample:\n{load(folder).generate(tokens=300, seed=run.config.seed)}")
+    print(f"\nloss curve: {folder / 'loss.png'}\nmore text:  numpylm generate {quoted(folder)}")
+
+
+def final_scores(trainer: Trainer) -> dict[str, dict[str, float]]:
+    """The scores of a trained model on validation and, if there is one, test examples."""
+    scores = {}
+    with trainer.parallel() as parallel:
+        for split in ("valid", "test"):
+            try:
+                if not trainer.task.held_out(split):
+                    continue
+            except ValueError:  # a test text that is shorter than a context
+                continue
+            scores[split] = trainer.task.measure(parallel, split)
+            if isinstance(trainer.task, PairTask):
+                scores[split] |= trainer.task.scores(parallel, split)
+    return scores
+
+
+def print_scores(trainer: Trainer, results: dict[str, dict[str, dict[str, float]]]) -> None:
+    """A line for each model and split, and the baselines in the unit of the first score."""
+    splits = next(iter(results.values()))
+    scored = splits.get("test", splits["valid"])
+    main = next((name for name in scored if name != "loss"), "loss")
+    print(f"\n{trainer.config.objective}, {trainer.task.summary['name']}:")
+    for name, splits in results.items():
+        for split, scores in splits.items():
+            figures = "   ".join(f"{n} {v:.4f}" for n, v in scores.items())
+            print(f"  {name:<13} {split:<6} {figures}")
+    for name, value in trainer.run.baselines.items():
+        print(f"  {name:<20} {main} {value:.4f}")
+    folder = trainer.run.folder
+    use = "generate" if trainer.config.objective == "causal" else "predict"
+    end = "" if use == "generate" else " …"
+    print(f"\nloss curve: {folder / 'loss.png'}\nuse it:     numpylm {use} {quoted(folder)}{end}")
+
+
+def print_evaluation(
+    what: str, figures: dict[str, float], others: dict[str, float], unit: str
+) -> None:
+    """A loss in nats and in bits, the perplexity, and the task's own scores."""
+    print(f"{what}: {figures['loss']:.4f} nats per {unit}, ", end="")
+    print(f"perplexity {figures['perplexity']:,.3f}, ", end="")
+    print(f"{figures['bits_per_token']:.4f} bits per {unit}")
+    for name, value in others.items():
+        print(f"  {name} {value:.4f}")
+
+
+def print_samples(trainer: Trainer, count: int = 3) -> None:
+    """What an encoder-decoder writes for the first validation examples, with the reference."""
+    if not isinstance(trainer.task, PairTask):
+        return
+    pairs = trainer.task.dataset.valid[:count]
+    with trainer.parallel() as parallel:
+        written = trainer.task.writer(parallel).write([pair.source for pair in pairs])
+    for pair, text in zip(pairs, written, strict=True):
+        print(f"\nsource     {pair.source}\nwritten    {text}\nreference  {pair.target}")
+
+
+def plain(found: dict) -> str:
+    """A prediction as a line for a reader."""
+    if "labels" in found:
+        return " ".join(f"{w}/{x}" for w, x in zip(found["words"], found["labels"], strict=True))
+    if "gaps" in found:
+        gaps = [", ".join(f"{w} {p:.2f}" for w, p in gap.items()) for gap in found["gaps"]]
+        return "\n".join(gaps)
+    if "label" in found:
+        return f"{found['label']}   {found['probability']:.3f}"
+    return str(found.get("text", found.get("answer", found.get("follows"))))
+
+
+def print_cost(c: dict) -> None:
+    """The figures of ``predict_cost``, a line each, with where they come from."""
+    parts = ", ".join(f"{n} {v:,}" for n, v in c["parameters_by_part"].items() if v)
+    print(f"{c['objective']} on {c['corpus']}, {c['steps']:,} steps: what it would cost here")
+    print(f"parameters  {c['parameters']:,}: {parts}")
+    print(f"FLOPs       {c['flops']:.3g} for {c['tokens']:,} tokens")
+    parts = ", ".join(f"{n} {v:.0f}" for n, v in c["memory_by_part_mib"].items() if v >= 0.5)
+    print(f"memory      {c['memory_mib']:,.0f} MiB: {parts}")
+    if c["minutes"] is None:
+        print("time        unknown: this machine has not as much memory free")
+        return
+    print(f"time        {c['minutes']:.1f} min: {1e3 * c['seconds_per_step']:.0f} ms a step "
+          f"({c['gflops']:.1f} GFLOP/s, timed on {c['timed_steps']} steps), {c['evaluations']} "
+          f"evaluations {c['evaluation_seconds']:.0f} s, data {c['setup_seconds']:.0f} s; "
+          f"{c['processor_minutes']:.1f} min of processor time")  # fmt: skip
+    power = "assumed: 12 a thread, 0.3725 a GB" if c["watts_assumed"] else "as given"
+    print(f"energy      {1e3 * c['energy_kwh']:.3g} Wh: {c['watts']:.1f} W ({power}), "
+          f"PUE {c['pue']:g}")  # fmt: skip
+    print(f"CO2e        {c['co2_g']:.3g} g: {c['grid_g_per_kwh']:g} g/kWh")
+
+
+NAMES = ("name", "sha256")  # of a summary: no counts
+
+
+def _counted(name: str, value: float) -> str:
+    """``train_tokens 12,345`` or a share in per cent."""
+    return f"{value:.1%} {name}" if isinstance(value, float) else f"{value:,} {name}"
+
+
+def perplexity(loss: float) -> float:
+    """exp(loss), or infinity where that is too large for a float."""
+    return math.exp(loss) if loss < 700 else math.inf
+
+
+def quoted(folder: Path) -> str:
+    """A path as a shell takes it."""
+    return shlex.quote(str(folder))

@@ -1,0 +1,1 @@
+"""Quicker ways to what the reference says in its clearest form; each says what it gains."""

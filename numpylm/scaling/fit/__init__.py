@@ -1,0 +1,1 @@
+"""A law fitted to a table of runs: how, how surely, and what follows from it."""

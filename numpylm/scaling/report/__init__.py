@@ -1,0 +1,1 @@
+"""A page with every table and figure of a scaling study."""

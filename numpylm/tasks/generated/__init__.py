@@ -1,0 +1,1 @@
+"""Data that need no download: languages from a seeded grammar, and labels from Python itself."""

@@ -1,0 +1,146 @@
+"""§5.4 The key-value cache against the ordinary forward, which reads everything again."""
+
+import numpy as np
+import pytest
+
+from numpylm.fast.generation.folded_weights import fold_decoder
+from numpylm.fast.generation.kv_cache import empty_past, memory_past, next_logits
+from numpylm.fast.generation.reader import Reader
+from numpylm.generation.sampling import generate, next_token_distribution
+from numpylm.layers.input_embedding import POSITIONS
+from numpylm.models.gpt import GPTConfig, gpt_forward, gpt_init
+from numpylm.models.seq2seq import (
+    Seq2SeqConfig,
+    decode_forward,
+    encode_forward,
+    seq2seq_forward,
+    seq2seq_init,
+)
+from numpylm.parameters import pack
+
+B, S, V, CONTEXT = 3, 7, 17, 12
+SIZES = {"n_layers": 3, "n_heads": 2, "d_model": 16, "d_ff": 20, "vocab_size": V}
+TOLERANCE = {np.float32: 1e-5, np.float64: 1e-12}
+
+
+def gpt(dtype=np.float64, **settings):
+    config = GPTConfig(context=CONTEXT, **SIZES, **settings)
+    return moved(gpt_init(0, config)[1], dtype), config
+
+
+def seq2seq(dtype=np.float64, **settings):
+    config = Seq2SeqConfig(context=CONTEXT, **SIZES, **settings)
+    return moved(seq2seq_init(0, config)[1], dtype), config
+
+
+def moved(p, dtype):
+    """Away from the start, where biases are 0 and every γ is 1."""
+    theta, p = pack(p, dtype)
+    theta += 0.2 * np.random.default_rng(1).standard_normal(theta.shape).astype(dtype)
+    return p
+
+
+def random_ids(*shape):
+    return np.random.default_rng(2).integers(0, V, shape)
+
+
+VARIANTS = pytest.mark.parametrize(
+    "settings",
+    [
+        {
+            "positions": positions,
+            "alibi_scale": 3.0,
+            "norm": norm,
+            "bias": bias,
+            "tied": tied,
+            "activation": activation,
+        }
+        for positions in POSITIONS
+        for norm in ("pre", "post")
+        for bias, tied, activation in ((True, True, "gelu"), (False, False, "relu"))
+    ],
+    ids=lambda s: "-".join(map(str, s.values())),
+)
+
+
+@VARIANTS
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("prompt", [1, 5, CONTEXT])
+def test_a_prompt_and_then_token_by_token_gives_the_logits_of_one_forward(settings, dtype, prompt):
+    p, config = gpt(dtype, **settings)
+    ids = random_ids(B, CONTEXT)
+    expected, _ = gpt_forward(p, ids, config=config)
+    decoder = fold_decoder(p, config)
+    past = empty_past(decoder, B)
+    past[...] = np.nan  # what was not written must not be read
+    n = 0
+    for end in range(prompt, CONTEXT + 1):
+        logits = next_logits(decoder, ids[:, n:end], past, n)
+        assert logits.dtype == dtype
+        np.testing.assert_allclose(logits, expected[:, end - 1], atol=TOLERANCE[dtype])
+        n = end
+
+
+@VARIANTS
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_the_decoder_beside_an_encoder_too(settings, dtype):
+    p, config = seq2seq(dtype, **settings)
+    source, target = random_ids(B, S), random_ids(B, CONTEXT)
+    mask = np.arange(S) < np.array([[S], [3], [1]])
+    expected, _ = seq2seq_forward(p, source, target, config=config, source_mask=mask)
+    decoder = fold_decoder(p, config)
+    memory, _ = encode_forward(p, source, config=config, source_mask=mask)
+    kept, past = memory_past(decoder, memory), empty_past(decoder, B)
+    n = 0
+    for end in (4, *range(5, CONTEXT + 1)):
+        logits = next_logits(decoder, target[:, n:end], past, n, kept, mask)
+        np.testing.assert_allclose(logits, expected[:, end - 1], atol=TOLERANCE[dtype])
+        n = end
+
+
+def test_hypotheses_of_a_beam_share_the_memory_of_their_source():
+    p, config = seq2seq(target_vocab_size=9)
+    source, target, beam = random_ids(B, S), random_ids(B * 4, 6) % 9, 4
+    memory, _ = encode_forward(p, source, config=config)
+    expected, _ = decode_forward(p, memory.repeat(beam, axis=0), target, config=config)
+    decoder = fold_decoder(p, config)
+    kept, past = memory_past(decoder, memory), empty_past(decoder, B * beam)
+    for n in range(6):
+        logits = next_logits(decoder, target[:, n : n + 1], past, n, kept)
+        np.testing.assert_allclose(logits, expected[:, n], atol=1e-12)
+
+
+@pytest.mark.parametrize("positions", POSITIONS)
+@pytest.mark.parametrize("norm", ["pre", "post"])
+@pytest.mark.parametrize("prompt", [1, CONTEXT - 1, CONTEXT, CONTEXT + 5])
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_the_text_is_that_of_the_full_forward_also_beyond_the_context(
+    positions, norm, prompt, temperature
+):
+    p, config = gpt(positions=positions, norm=norm)
+    ids, rng = random_ids(prompt), np.random.default_rng(0)
+    new = list(generate(Reader(p, config), ids, 20, rng=rng, temperature=temperature))
+    seen, rng = ids.tolist(), np.random.default_rng(0)
+    for _ in range(20):
+        logits, _ = gpt_forward(p, np.array([seen[-CONTEXT:]]), config=config)
+        p_next = next_token_distribution(logits[0, -1], temperature=temperature)
+        seen.append(int(rng.choice(V, p=p_next)))
+    assert new == seen[prompt:]
+    assert temperature == 0.0 or len(set(new)) > 2
+
+
+def test_the_model_is_left_as_it_was():
+    p, config = gpt()
+    before = pack(p)[0]
+    list(generate(Reader(p, config), random_ids(3), 5, rng=np.random.default_rng(0)))
+    np.testing.assert_array_equal(pack(p)[0], before)
+
+
+def test_what_has_no_room_or_no_row_is_refused():
+    p, config = gpt()
+    decoder = fold_decoder(p, config)
+    past = empty_past(decoder, 1)
+    with pytest.raises(ValueError, match="2 tokens after 11 exceed the context 12"):
+        next_logits(decoder, np.array([[1, 2]]), past, 11)
+    with pytest.raises(ValueError, match="span -1 to -1"):
+        next_logits(decoder, np.array([[-1]]), past, 0)

@@ -1,0 +1,117 @@
+"""Every public backward has a row, every row runs it, and every row passes."""
+
+import sys
+from copy import deepcopy
+
+import numpy as np
+import pytest
+
+from numpylm.gradcheck.audit import public_backwards, run_audit
+from numpylm.gradcheck.catalogue import PAIRS
+from numpylm.parameters import leaves, pack, view
+
+BY_NAME = {pair.name: pair for pair in PAIRS}
+rows = pytest.mark.parametrize("pair", PAIRS, ids=list(BY_NAME))
+# Parts of a model that a function has nothing to do with; all others must have a gradient.
+HEADS = ("pooler", "masked_head", "next_sentence_head")
+TRUNK = ("embedding.positions", "embedding.segments", "embedding.norm", "encoder")
+UNREACHED = {
+    "bert": HEADS,
+    "masked_lm": ("pooler", "next_sentence_head"),
+    "next_sentence": ("masked_head",),
+    "masked_head": (*TRUNK, "pooler", "next_sentence_head"),
+    "masked_loss": (*TRUNK, "pooler", "next_sentence_head"),
+    "pair_loss": ("embedding", "encoder", "masked_head"),
+    "encode": ("decoder",),
+    "decode": ("encoder",),
+}
+# Adds the same to all scores of a row, which softmax does not see.
+KEY_BIAS = "key.bias"
+SHIFTED = {"answering": "head.bias"}  # scores of positions, not of classes
+
+
+def run(pair, dtype):
+    """y, then all gradients, of the example in a dtype."""
+    p, inputs, settings = deepcopy(pair.example(np.random.default_rng(0)))
+    inputs = [x.astype(dtype) if x.dtype == np.float64 else x for x in inputs]
+    if p is None:
+        y, cache = pair.forward(*inputs, **settings)
+        dp, dx = [], pair.backward(upstream(y), cache)
+    else:
+        theta, p = pack(p, dtype)
+        y, cache = pair.forward(p, *inputs, **settings)
+        tree = view(p, np.zeros_like(theta))
+        dx = pair.backward(p, tree, upstream(y), cache)
+        dp = [a for _, a in leaves(tree)]
+    return [y, *dp, *(() if dx is None else dx if isinstance(dx, tuple) else (dx,))]
+
+
+def upstream(y):
+    return np.random.default_rng(1).standard_normal(y.shape).astype(y.dtype)[()]
+
+
+def test_the_names_of_rows_differ():
+    assert len(BY_NAME) == len(PAIRS)
+
+
+@pytest.fixture(scope="module")
+def audit():
+    return {row.name: row for row in run_audit(PAIRS)}
+
+
+@rows
+def test_every_gradient_agrees_with_finite_differences(pair, audit):
+    row = audit[pair.name]
+    assert row.worst_error <= 1e-6, str(row)
+    assert row.worst_array in str(row)
+
+
+@rows
+def test_only_biases_that_softmax_does_not_see_vanish(pair, audit):
+    p, _, _ = pair.example(np.random.default_rng(0))
+    unreached = UNREACHED.get(pair.name.split()[0], ())
+    shifted = (KEY_BIAS, SHIFTED.get(pair.name, KEY_BIAS))
+    expected = [n for n, _ in leaves(p) if n.endswith(shifted) or n.startswith(unreached)]
+    assert list(audit[pair.name].vanishing) == expected
+
+
+def test_every_public_backward_has_a_row():
+    covered = {pair.name.split()[0] + "_backward" for pair in PAIRS}
+    assert covered == set(public_backwards())
+
+
+@rows
+def test_a_row_runs_the_backward_that_it_names(pair):
+    wanted = public_backwards()[pair.name.split()[0] + "_backward"].__code__
+    called = set()
+    sys.setprofile(lambda frame, event, _: called.add(frame.f_code) if event == "call" else None)
+    try:
+        run(pair, np.float64)
+    finally:
+        sys.setprofile(None)
+    assert wanted in called
+
+
+@rows
+def test_float32_stays_float32_and_agrees_with_float64(pair):
+    single, double = run(pair, np.float32), run(pair, np.float64)
+    for a, b in zip(single, double, strict=True):
+        assert a.dtype == np.float32
+        assert b.dtype == np.float64
+        assert np.linalg.norm(a - b) <= 1e-3 * max(1.0, np.linalg.norm(b))
+
+
+@pytest.mark.parametrize("name", [name for name in BY_NAME if name.startswith("causal_lm")])
+def test_a_whole_model_coordinate_by_coordinate(name):
+    for error in BY_NAME[name].errors(mode="coordinates"):
+        assert error.relative_error <= 1e-6, str(error)
+        assert error.vanishes == error.name.endswith(KEY_BIAS)
+
+
+def test_the_examples_repeat_ids_and_leave_out_words():
+    _, (ids, targets), settings = BY_NAME["causal_lm pre-norm, learned, tied"].example(
+        np.random.default_rng(0)
+    )
+    assert np.bincount(ids.ravel()).max() > 1
+    assert len(np.unique(ids)) < settings["config"].vocab_size
+    assert 0 < np.count_nonzero(targets < 0) < targets.size
