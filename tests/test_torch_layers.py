@@ -8,13 +8,14 @@ import warnings
 import numpy as np
 import pytest
 
+from numpylm.gradcheck.example_inputs import jittered
 from numpylm.models.config import StackConfig
 from numpylm.models.layer import (
     transformer_layer_backward,
     transformer_layer_forward,
     transformer_layer_init,
 )
-from numpylm.parameters import leaves, pack, view
+from numpylm.parameters import leaves, view
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
@@ -75,8 +76,7 @@ def copy_weights(p, layer, cross):
 def test_a_layer_equals_pytorchs(rng, norm, activation, kind):
     cross = kind == "decoder"
     config = StackConfig(n_layers=1, n_heads=H, d_model=D, d_ff=F, norm=norm, activation=activation)
-    theta, p = pack(transformer_layer_init(rng, config, cross=cross), np.float64)
-    theta += 0.5 * rng.standard_normal(theta.shape)
+    theta, p = jittered(transformer_layer_init(rng, config, cross=cross), rng)
     cls = torch.nn.TransformerDecoderLayer if cross else torch.nn.TransformerEncoderLayer
     gelu = torch.nn.GELU(approximate="tanh")
     layer = cls(

@@ -6,11 +6,12 @@ import warnings
 import numpy as np
 import pytest
 
+from numpylm.gradcheck.example_inputs import jittered
 from numpylm.models.gpt import GPTConfig, gpt_forward, gpt_init
 from numpylm.objectives.causal import causal_lm_backward, causal_lm_forward
 from numpylm.optim.adam import decay_of_matrices
 from numpylm.optim.optimizer import Optimizer
-from numpylm.parameters import leaves, pack, view
+from numpylm.parameters import leaves, view
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # PyTorch's own, at import
@@ -43,8 +44,7 @@ def name(config):
 
 def case(config):
     rng = np.random.default_rng(0)
-    theta, p = pack(gpt_init(0, config)[1], np.float64)
-    theta += 0.3 * rng.standard_normal(theta.shape)
+    theta, p = jittered(gpt_init(0, config)[1], rng, size=0.3)
     ids, targets = rng.integers(0, 10, (2, 4, 7))
     targets[1, 5:] = -1
     return theta, p, ids, targets

@@ -29,6 +29,7 @@ from numpylm.gradcheck.example_inputs import (
     V,
     answer_spans,
     frozen_dropout,
+    jittered,
     padding,
     pair_labels,
     segment_ids,
@@ -59,7 +60,6 @@ from numpylm.layers import (
 )
 from numpylm.models import bert, decoder, encoder, gpt, heads, layer, seq2seq, stack
 from numpylm.objectives import causal, denoising, fine_tuning, masked, next_sentence
-from numpylm.parameters import pack
 
 
 def _row(name: str, module: Any, tree: Any, *inputs: Any, **settings: Any) -> Pair:
@@ -72,8 +72,7 @@ def _row(name: str, module: Any, tree: Any, *inputs: Any, **settings: Any) -> Pa
     def example(rng: np.random.Generator) -> Example:
         p = None
         if tree is not None:
-            theta, p = pack(tree(rng), np.float64)
-            theta += 0.5 * rng.standard_normal(theta.shape)
+            _, p = jittered(tree(rng), rng)
         filled = [x(rng) if callable(x) else rng.standard_normal(x) for x in inputs]
         return p, tuple(filled), settings
 

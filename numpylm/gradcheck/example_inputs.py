@@ -9,9 +9,10 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import DTypeLike
 
 from numpylm.layers.cross_entropy import IGNORE
-from numpylm.parameters import Array
+from numpylm.parameters import Array, pack
 
 B, T, S, D, F, V = 3, 5, 7, 8, 10, 11  # batch, queries, keys, d_model, d_ff, vocabulary
 HEADS, CONTEXT = 2, 9  # d_head is 4: no two sizes are equal
@@ -72,6 +73,22 @@ def visible_pairs(blind: bool = False) -> Array:
     mask[..., 0] = True
     mask[1, 2] = not blind
     return mask
+
+
+def jittered(
+    tree: Any,
+    rng: np.random.Generator | int | list[int],
+    *,
+    size: float = 0.5,
+    dtype: DTypeLike = np.float64,
+) -> tuple[Array, Any]:
+    """``(theta, p)`` of a tree of parameters, moved away from its start by normal numbers.
+
+    At the start every γ is 1 and every bias 0, and what a backward does to them cannot be seen.
+    """
+    theta, p = pack(tree, dtype)
+    theta += (size * np.random.default_rng(rng).standard_normal(theta.shape)).astype(theta.dtype)
+    return theta, p
 
 
 def frozen_dropout(name: str = "dropout") -> dict[str, Any]:

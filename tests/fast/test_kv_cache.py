@@ -7,6 +7,7 @@ from numpylm.fast.generation.folded_weights import fold_decoder
 from numpylm.fast.generation.kv_cache import empty_past, memory_past, next_logits
 from numpylm.fast.generation.reader import Reader
 from numpylm.generation.sampling import generate, next_token_distribution
+from numpylm.gradcheck.example_inputs import jittered
 from numpylm.layers.input_embedding import POSITIONS
 from numpylm.models.gpt import GPTConfig, gpt_forward, gpt_init
 from numpylm.models.seq2seq import (
@@ -35,9 +36,7 @@ def seq2seq(dtype=np.float64, **settings):
 
 def moved(p, dtype):
     """Away from the start, where biases are 0 and every γ is 1."""
-    theta, p = pack(p, dtype)
-    theta += 0.2 * np.random.default_rng(1).standard_normal(theta.shape).astype(dtype)
-    return p
+    return jittered(p, 1, size=0.2, dtype=dtype)[1]
 
 
 def random_ids(*shape):

@@ -15,9 +15,9 @@ from numpylm.fast.generation.folded_weights import fold_decoder
 from numpylm.fast.generation.reader import Reader
 from numpylm.fast.generation.tensor_parallel import ProcessGroup, part_of
 from numpylm.generation.sampling import generate
+from numpylm.gradcheck.example_inputs import jittered
 from numpylm.layers.input_embedding import POSITIONS
 from numpylm.models.gpt import GPTConfig, gpt_forward, gpt_init
-from numpylm.parameters import pack
 from tests.parallel.test_processes import ended, wait_until
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="elsewhere one process does it all")
@@ -29,8 +29,7 @@ TOLERANCE = {np.float32: 1e-5, np.float64: 1e-12}
 def model(dtype=np.float64, **settings):
     """Away from the start, where biases are 0 and every γ is 1."""
     config = GPTConfig(context=CONTEXT, **SIZES, **settings)
-    theta, p = pack(gpt_init(0, config)[1], dtype)
-    theta += 0.2 * np.random.default_rng(1).standard_normal(theta.shape).astype(dtype)
+    _, p = jittered(gpt_init(0, config)[1], 1, size=0.2, dtype=dtype)
     return p, config
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from numpylm.generation.beam_search import beam_search, greedy_search
+from numpylm.gradcheck.example_inputs import jittered
 from numpylm.models.seq2seq import Seq2SeqConfig, seq2seq_forward, seq2seq_init
-from numpylm.parameters import pack
 
 START, END, V, LENGTH = 1, 2, 5, 4
 SOURCE = np.array([[3, 4, 3, 0], [4, 4, 3, 3], [3, 0, 0, 0]])
@@ -15,8 +15,7 @@ def model(seed, scale=0.8):
     config = Seq2SeqConfig(
         vocab_size=V, context=8, n_layers=1, n_heads=2, d_model=8, d_ff=12, positions="learned"
     )
-    theta, p = pack(seq2seq_init(seed, config)[1], np.float64)
-    theta += scale * np.random.default_rng(seed).standard_normal(theta.shape)
+    _, p = jittered(seq2seq_init(seed, config)[1], seed, size=scale)
     options = {"config": config, "start": START, "end": END, "max_tokens": LENGTH}
     return p, options
 

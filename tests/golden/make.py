@@ -15,8 +15,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from numpylm.gradcheck.example_inputs import jittered
 from numpylm.models.gpt import GPTConfig, gpt_init
-from numpylm.parameters import leaves, pack
+from numpylm.parameters import leaves
 from tests.torch_reference import torch_adamw, torch_logits, torch_loss, torch_parameters
 
 FOLDER = Path(__file__).parent
@@ -33,8 +34,7 @@ LEARNING_RATE, BETAS, WEIGHT_DECAY, STEPS = 1e-3, (0.9, 0.95), 0.1, 10
 def golden(config: GPTConfig) -> dict[str, np.ndarray]:
     """The arrays of one file."""
     rng = np.random.default_rng(0)
-    theta, p = pack(gpt_init(0, config)[1], np.float64)
-    theta += 0.3 * rng.standard_normal(theta.shape)
+    theta, p = jittered(gpt_init(0, config)[1], rng, size=0.3)
     ids, targets = rng.integers(0, 10, (2, 4, 7))  # words 10 to 12 are absent
     targets[1, 5:] = -1
     t = torch_parameters(p)

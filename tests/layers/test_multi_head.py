@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from numpylm.gradcheck.example_inputs import jittered
 from numpylm.layers.attention import attention_forward
 from numpylm.layers.linear import linear_forward
 from numpylm.layers.multi_head import (
@@ -9,14 +10,11 @@ from numpylm.layers.multi_head import (
     multi_head_init,
     split_heads,
 )
-from numpylm.parameters import pack
 
 
 @pytest.fixture
 def p(rng):
-    theta, p = pack(multi_head_init(rng, 6), np.float64)
-    theta += 0.5 * rng.standard_normal(theta.shape)
-    return p
+    return jittered(multi_head_init(rng, 6), rng)[1]
 
 
 @pytest.fixture

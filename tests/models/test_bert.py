@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from numpylm.gradcheck.example_inputs import jittered
 from numpylm.models.bert import (
     BERTConfig,
     bert_forward,
@@ -12,7 +13,7 @@ from numpylm.models.bert import (
 )
 from numpylm.objectives.masked import masked_lm_backward, masked_lm_forward
 from numpylm.objectives.next_sentence import next_sentence_backward, next_sentence_forward
-from numpylm.parameters import leaves, pack, view
+from numpylm.parameters import leaves, view
 
 CONFIG = BERTConfig(
     vocab_size=11, context=9, n_layers=2, n_heads=2, d_model=8, d_ff=10, dropout=0.0
@@ -23,9 +24,7 @@ SEGMENTS = np.array([[0, 0, 0, 1, 1], [0, 0, 1, 1, 1]])
 
 @pytest.fixture
 def p():
-    theta, p = pack(bert_init(0, CONFIG)[1], np.float64)
-    theta += 0.3 * np.random.default_rng(1).standard_normal(theta.shape)
-    return p
+    return jittered(bert_init(0, CONFIG)[1], 1, size=0.3)[1]
 
 
 def test_missing_segments_are_segment_zero(p):

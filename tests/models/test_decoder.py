@@ -3,19 +3,19 @@ import math
 import numpy as np
 import pytest
 
+from numpylm.gradcheck.example_inputs import jittered
 from numpylm.layers.feed_forward import feed_forward_forward
 from numpylm.layers.layer_norm import layer_norm_forward
 from numpylm.layers.multi_head import multi_head_forward
 from numpylm.models.config import StackConfig
 from numpylm.models.decoder import decoder_forward, decoder_init
-from numpylm.parameters import leaves, pack
+from numpylm.parameters import leaves
 
 
 def stack(**choices):
     config = StackConfig(**{"n_layers": 3, "n_heads": 2, "d_model": 8, "d_ff": 10, **choices})
     rng = np.random.default_rng(0)
-    theta, p = pack(decoder_init(rng, config), np.float64)
-    theta += 0.5 * rng.standard_normal(theta.shape)
+    _, p = jittered(decoder_init(rng, config), rng)
     return config, p
 
 

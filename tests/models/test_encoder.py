@@ -3,16 +3,15 @@
 import numpy as np
 import pytest
 
+from numpylm.gradcheck.example_inputs import jittered
 from numpylm.models.config import StackConfig
 from numpylm.models.encoder import encoder_forward, encoder_init
-from numpylm.parameters import pack
 
 
 def stack(**choices):
     config = StackConfig(n_layers=2, n_heads=2, d_model=8, d_ff=10, **choices)
     rng = np.random.default_rng(0)
-    theta, p = pack(encoder_init(rng, config), np.float64)
-    theta += 0.5 * rng.standard_normal(theta.shape)
+    _, p = jittered(encoder_init(rng, config), rng)
     return config, p
 
 

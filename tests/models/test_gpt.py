@@ -3,8 +3,9 @@ from dataclasses import FrozenInstanceError
 import numpy as np
 import pytest
 
+from numpylm.gradcheck.example_inputs import jittered
 from numpylm.models.gpt import GPTConfig, gpt_forward, gpt_init
-from numpylm.parameters import leaves, pack
+from numpylm.parameters import leaves
 
 SMALL = {"vocab_size": 11, "context": 7, "n_layers": 2, "n_heads": 2, "d_model": 8, "d_ff": 10}
 norms = pytest.mark.parametrize("norm", ["pre", "post"])
@@ -12,8 +13,7 @@ norms = pytest.mark.parametrize("norm", ["pre", "post"])
 
 def model(**choices):
     config = GPTConfig(**{**SMALL, **choices})
-    theta, p = pack(gpt_init(0, config)[1], np.float64)
-    theta += 0.5 * np.random.default_rng(1).standard_normal(theta.shape)
+    _, p = jittered(gpt_init(0, config)[1], 1)
     return config, p
 
 

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 
+from numpylm.gradcheck.example_inputs import jittered
 from numpylm.models.seq2seq import Seq2SeqConfig, seq2seq_forward, seq2seq_init
 from numpylm.objectives.denoising import denoising_backward, denoising_forward
 from numpylm.optim.optimizer import Optimizer
-from numpylm.parameters import leaves, pack, view
+from numpylm.parameters import leaves, view
 
 SIZES = {"vocab_size": 11, "context": 9, "n_layers": 2, "n_heads": 2, "d_model": 8, "d_ff": 10}
 SOURCE = np.array([[3, 4, 5, 6, 7, 8], [9, 4, 3, 10, 0, 0]])
@@ -15,8 +16,7 @@ TARGET = np.array([[1, 5, 6, 7], [1, 8, 2, 0]])
 
 def model(**choices):
     config = Seq2SeqConfig(**SIZES, **choices)
-    theta, p = pack(seq2seq_init(0, config)[1], np.float64)
-    theta += 0.3 * np.random.default_rng(1).standard_normal(theta.shape)
+    _, p = jittered(seq2seq_init(0, config)[1], 1, size=0.3)
     return config, p
 
 

@@ -4,11 +4,12 @@ import math
 import numpy as np
 import pytest
 
+from numpylm.gradcheck.example_inputs import jittered
 from numpylm.layers.softmax import softmax_forward
 from numpylm.models.gpt import GPTConfig, gpt_forward, gpt_init
 from numpylm.objectives.causal import causal_lm_backward, causal_lm_forward
 from numpylm.optim.optimizer import Optimizer
-from numpylm.parameters import leaves, pack, view
+from numpylm.parameters import leaves, view
 
 SMALL = {"vocab_size": 11, "context": 7, "n_layers": 2, "n_heads": 2, "d_model": 8, "d_ff": 10}
 OTHER = {"norm": "post", "activation": "relu", "positions": "sinusoidal", "tied": False}
@@ -17,8 +18,7 @@ both = pytest.mark.parametrize("choices", [{}, OTHER], ids=["pre, tied", "post, 
 
 def model(**choices):
     config = GPTConfig(**{**SMALL, **choices})
-    theta, p = pack(gpt_init(0, config)[1], np.float64)
-    theta += 0.5 * np.random.default_rng(1).standard_normal(theta.shape)
+    theta, p = jittered(gpt_init(0, config)[1], 1)
     return config, theta, p
 
 

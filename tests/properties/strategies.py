@@ -14,6 +14,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from numpylm.gradcheck import example_inputs
 from numpylm.layers.cross_entropy import IGNORE
 from numpylm.layers.input_embedding import POSITIONS
 from numpylm.models.bert import BERTConfig, bert_init
@@ -21,7 +22,7 @@ from numpylm.models.gpt import GPTConfig, gpt_init
 from numpylm.models.heads import ClassifierConfig, classifier_init
 from numpylm.models.seq2seq import Seq2SeqConfig, seq2seq_init
 from numpylm.objectives import causal, denoising, fine_tuning, masked, next_sentence
-from numpylm.parameters import Array, pack, view
+from numpylm.parameters import Array, view
 
 V, CONTEXT = 11, 16
 SEEDS = st.integers(0, 2**32 - 1)
@@ -62,9 +63,7 @@ def shapes(draw: Callable, **fixed: Any) -> dict[str, Any]:
 
 def jittered(tree: Any, seed: int) -> tuple[Array, Any]:
     """``(theta, p)`` in float64, away from the initial values, at which much is 0 or 1."""
-    theta, p = pack(tree, np.float64)
-    theta += 0.5 * np.random.default_rng([7, seed]).standard_normal(theta.shape)
-    return theta, p
+    return example_inputs.jittered(tree, [7, seed])
 
 
 @dataclass(frozen=True)

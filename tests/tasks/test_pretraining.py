@@ -5,9 +5,10 @@ import json
 import numpy as np
 import pytest
 
+from numpylm.gradcheck.example_inputs import jittered
 from numpylm.layers.cross_entropy import IGNORE
 from numpylm.objectives.next_sentence import bert_pretraining_backward, bert_pretraining_forward
-from numpylm.parameters import leaves, pack, view
+from numpylm.parameters import leaves, view
 from numpylm.tasks import pretraining
 from numpylm.tasks.loading import load_task
 from numpylm.tasks.pretraining import EncoderPretraining, word_starts
@@ -205,9 +206,7 @@ def test_sentences_of_characters_do_not_run_together(corpus, tokenizer):
 
 
 def in_float64(objective, seed=0):
-    theta, p = pack(objective.init(seed)[1], np.float64)
-    theta += 0.3 * np.random.default_rng(seed).standard_normal(theta.shape)
-    return theta, p
+    return jittered(objective.init(seed)[1], seed, size=0.3)
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)
@@ -302,8 +301,7 @@ def test_accuracies_are_those_of_the_logits(corpus):
     from numpylm.models.bert import bert_forward, masked_head_forward, pooler_forward
 
     objective = EncoderPretraining(settings("bert", corpus), None)
-    theta, p = objective.init(3)
-    theta += 0.3 * np.random.default_rng(0).standard_normal(theta.shape, np.float32)
+    theta, p = jittered(objective.init(3)[1], 0, size=0.3, dtype=np.float32)
     masked, pairs, losses = [], [], []
     for batch in objective.held_out("valid"):
         for i, n in enumerate(batch["mask"].sum(axis=1)):

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from numpylm.generation.beam_search import beam_search, greedy_search
+from numpylm.gradcheck.example_inputs import jittered
 from numpylm.layers.cross_entropy import IGNORE
 from numpylm.objectives.denoising import denoising_forward
 from numpylm.tasks import registry
@@ -35,9 +36,7 @@ def small_toys(monkeypatch):
 
 def shaken(objective, size=0.5):
     """(theta, p) far from the start, so that the model has opinions."""
-    theta, p = objective.init(0)
-    theta += size * np.random.default_rng(1).standard_normal(theta.shape).astype(np.float32)
-    return theta, p
+    return jittered(objective.init(0)[1], 1, size=size, dtype=np.float32)
 
 
 def outspoken(objective, end=0.0):

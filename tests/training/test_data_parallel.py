@@ -5,6 +5,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from numpylm.gradcheck.example_inputs import jittered
 from numpylm.layers.linear import linear_backward, linear_forward, linear_init
 from numpylm.models.gpt import GPTConfig, gpt_init
 from numpylm.objectives.causal import causal_lm_backward, causal_lm_forward
@@ -20,9 +21,7 @@ PAIR = causal_lm_forward, causal_lm_backward
 
 @pytest.fixture
 def model(rng):
-    theta, p = pack(gpt_init(0, CONFIG)[1], np.float64)
-    theta += 0.5 * rng.standard_normal(theta.shape)
-    return theta, p
+    return jittered(gpt_init(0, CONFIG)[1], rng)
 
 
 @pytest.fixture

@@ -4,8 +4,8 @@
     Kaplan 2020        L = [(N_c/N)^(α_N/α_D) + D_c/D]^α_D
     Chinchilla 2022    L = E + A/N^α + B/D^β
     generalised        L = E + (A/N^α + B/D^β)^γ
-    data-constrained   Chinchilla in N' and D' where repeats count less       ``data_constrained.py``
-    annealing          L = L_0 + A/S₁^α − C S₂, of the learning rates          ``annealing.py``
+    data-constrained   Chinchilla in N' and D' where repeats count less      ``data_constrained.py``
+    annealing          L = L_0 + A/S₁^α − C S₂, of the learning rates         ``annealing.py``
 
 All but the last two are one formula, E + (Σ_k A_k / x_k^α_k)^γ, with some parts left out:
 Chinchilla has γ = 1; Kaplan has no E, γ = α_D, and an inner exponent of 1 for D. E is the loss
