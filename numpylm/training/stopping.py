@@ -1,4 +1,7 @@
-"""Ctrl-C: the first lets the step end and saves, the second stops at once."""
+"""What ends training early: a loss that is no number, or Ctrl-C.
+
+The first Ctrl-C lets the step end and saves, the second stops at once.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,10 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+
+
+class TrainingDiverged(ValueError):
+    """Loss, gradient or parameters are no longer finite; the text names the step."""
 
 
 class TrainingInterrupted(Exception):

@@ -32,7 +32,7 @@ from numpylm.training.checkpoint import Checkpoint, copy_into, load_header, save
 from numpylm.training.data_parallel import DataParallel
 from numpylm.training.pretrained import copy_trunk, frozen, require_fitting
 from numpylm.training.run_folder import Run, new_folder, open_run, require_free
-from numpylm.training.stopping import TrainingInterrupted, stop_signal
+from numpylm.training.stopping import TrainingDiverged, TrainingInterrupted, stop_signal
 from numpylm.training.train_config import TrainConfig
 
 
@@ -172,7 +172,7 @@ class Trainer:
         norm = parallel.norm
         if not (math.isfinite(loss) and math.isfinite(norm)):
             what = f"loss {loss} and gradient norm {norm} at step {step}"
-            raise ValueError(f"training diverged: {what}; {self._kept()}")
+            raise TrainingDiverged(f"training diverged: {what}; {self._kept()}")
         scale = clip_factor(norm, config.clip or None)
         parallel.update(self._learning_rate(step), scale)
         self.progress["loss_sum"] += loss
@@ -190,7 +190,7 @@ class Trainer:
         val_loss = measured["loss"]
         if not math.isfinite(val_loss):
             what = f"validation loss {val_loss} at step {self.step}"
-            raise ValueError(f"training diverged: {what}; {self._kept()}")
+            raise TrainingDiverged(f"training diverged: {what}; {self._kept()}")
         updates = self.progress["updates"]
         train_loss = self.progress["loss_sum"] / updates if updates else None
         self.run.metrics.append(
@@ -225,7 +225,7 @@ class Trainer:
         checkpoint = Checkpoint(parameters, state, self.step, self.progress, run)
         if not all(np.isfinite(a).all() for a in (self.theta, *state.values())):
             what = f"parameters that are not finite at step {self.step}"
-            raise ValueError(f"training diverged: {what}; {self._kept()}")
+            raise TrainingDiverged(f"training diverged: {what}; {self._kept()}")
         try:
             self.run.write_metrics()
             save_checkpoint(self.run.checkpoint, checkpoint)

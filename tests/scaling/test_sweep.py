@@ -21,6 +21,7 @@ from numpylm.scaling.experiment.family import Text, counts, planned
 from numpylm.scaling.experiment.plan import LEAST_TOP, Plan, grid
 from numpylm.scaling.fit.run_table import read_runs
 from numpylm.training.data_parallel import DataParallel
+from numpylm.training.stopping import TrainingDiverged
 from tests.signals import needs_ctrl_c
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -145,12 +146,17 @@ def test_a_row_that_the_sweep_did_not_get_is_not_trained_again(text, tmp_path, m
     assert family_run.train(run, text, VALID, tmp_path, os.getpid()) == row
 
 
-def test_a_run_that_diverges_is_no_data(text, tmp_path, monkeypatch):
+@pytest.mark.parametrize("error", [TrainingDiverged, ValueError])
+def test_a_run_that_diverges_is_no_data(text, tmp_path, monkeypatch, error):
     def diverge(*_):
-        raise ValueError("training diverged: loss nan")
+        raise error("training diverged: loss nan")
 
     run = tiny_plan(text, 1).runs[0]
     monkeypatch.setattr(family_run.Trainer, "update", diverge)
+    if error is ValueError:  # the class tells, not the text
+        with pytest.raises(ValueError, match="diverged"):
+            family_run.train(run, text, VALID, tmp_path, os.getpid())
+        return
     row = family_run.train(run, text, VALID, tmp_path, os.getpid())
     assert (row["role"], row["loss"]) == ("diverged", float("inf"))
     sweep.write_rows(tmp_path / "runs.csv", [row, row | {"role": "fit", "loss": 2.0}])

@@ -30,6 +30,7 @@ from numpylm.tasks.task import Task, Vocabulary
 from numpylm.training.checkpoint import copy_into, load_checkpoint
 from numpylm.training.data_parallel import DataParallel
 from numpylm.training.run_folder import Run
+from numpylm.training.stopping import TrainingDiverged
 from numpylm.training.train_config import TrainConfig
 from numpylm.training.trainer import Trainer
 
@@ -68,9 +69,7 @@ def train(run: PlannedRun, text: Text, valid_tokens: int, folder: Path, parent: 
     trainer = _trainer(run, text, own)
     try:
         loss, error = _fit(trainer, valid_tokens)
-    except ValueError as diverged:
-        if not str(diverged).startswith("training diverged"):
-            raise
+    except TrainingDiverged:
         loss = error = float("inf")
     row = row_of(run, text, loss, error, trainer.progress["seconds"])
     own.mkdir(parents=True, exist_ok=True)
