@@ -24,7 +24,7 @@ def test_a_training_of_the_benchmark_is_that_of_the_trainer(tmp_path):
         corpus=str(text), n_layers=1, n_heads=2, d_model=8, d_ff=16, context=16, batch_size=4,
         steps=6, warmup=2, eval_every=3, dropout=0.0, threads=2,
     )  # fmt: skip
-    objective = CausalLM(config, None)
+    objective = CausalLM.load(config, None)
     theta, p = shared(*objective.init(config.seed))
     train, measure = here(objective, theta, p)
     losses = []

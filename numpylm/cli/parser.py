@@ -51,7 +51,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from numpylm.tasks.architectures import OBJECTIVES
+    from numpylm.tasks.loading import TASKS
     from numpylm.training.presets import PRESETS
     from numpylm.training.pretrained import INHERITED
     from numpylm.training.train_config import FINETUNING, SETTINGS
@@ -71,7 +71,7 @@ def _parser() -> argparse.ArgumentParser:
 
     p = _command(commands, "finetune", "fine-tune a trained model for another task or text")
     p.add_argument("run", help="the run folder to start from, such as runs/bert")
-    p.add_argument("task", choices=OBJECTIVES, help="what is to be learned now")
+    p.add_argument("task", choices=tuple(TASKS), help="what is to be learned now")
     p.add_argument("--name", help="of the run folder (default: the task's)")
     p.add_argument("--runs", help="folder of run folders (default: runs)")
     p.add_argument("--no-scratch", action="store_true",

@@ -7,7 +7,7 @@ import dataclasses
 from pathlib import Path
 
 from numpylm.data.corpus import BUILT_IN
-from numpylm.tasks.registry import TASKS
+from numpylm.tasks.loading import TASKS
 from numpylm.training.presets import PRESET_OF, last_rate, preset
 from numpylm.training.run_folder import free_name
 from numpylm.training.train_config import SETTINGS, TrainConfig, require_read
@@ -19,9 +19,9 @@ def chosen_settings(arguments: argparse.Namespace) -> TrainConfig:
     given = given_settings(arguments)
     objective = given.get("objective", "causal")
     start = preset(arguments.preset or PRESET_OF[objective])
-    if not arguments.preset and objective != "causal":
+    if not arguments.preset:
         start = dataclasses.replace(start, objective=objective)
-        if start.corpus == "pydoc" and objective in TASKS:
+        if start.corpus == "pydoc":
             start = dataclasses.replace(start, corpus=TASKS[objective].default)
     config = dataclasses.replace(start, **given, **last_rate(given, start))
     require_read(config, given)
@@ -32,7 +32,7 @@ def started(arguments: argparse.Namespace) -> Trainer:
     """A new run with the chosen settings, in a folder of its own."""
     config = chosen_settings(arguments)
     objective = getattr(arguments, "objective", "causal")
-    name = arguments.preset or ("tiny" if objective == "causal" else objective)
+    name = arguments.preset or {"causal": "tiny"}.get(objective, objective)
     name = name if arguments.name is None else arguments.name
     while True:
         folder = folder_of(arguments, name, exact=bool(arguments.name))

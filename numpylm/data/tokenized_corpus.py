@@ -21,6 +21,11 @@ class TokenizedCorpus:
     test: Array
     summary: dict
 
+    @property
+    def parts(self) -> dict[str, Array]:
+        """The ids of "train", "valid" and "test"."""
+        return {"train": self.train, "valid": self.valid, "test": self.test}
+
     @classmethod
     def load(cls, config: Any, tokenizer: Tokenizer | None = None) -> TokenizedCorpus:
         """Read and encode the corpus of a configuration, with a run's tokenizer if given.

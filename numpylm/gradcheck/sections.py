@@ -19,7 +19,7 @@ MAP: dict[str, tuple[str, ...]] = {
     "2.3": (
         "objectives/masked.py", "objectives/causal.py", "objectives/next_sentence.py",
         "layers/cross_entropy.py", "layers/blocked_cross_entropy.py", "baselines/neighbours.py",
-        "tasks/pretraining.py",
+        "tasks/pretraining.py", "tasks/masked.py", "tasks/next_sentence.py",
     ),
     "3.1": (
         "models/encoder.py", "layers/input_embedding.py", "layers/embedding.py",

@@ -135,7 +135,7 @@ def load(folder: str | Path) -> LanguageModel:
     damaged one.
     """
     run = open_run(folder)
-    if run.config.objective != "causal":
+    if not run.config.task.language_model:
         raise ValueError(
             f"{folder} was trained for {run.config.objective}, not to write text: "
             f"use numpylm predict {folder}"

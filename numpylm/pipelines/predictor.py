@@ -27,12 +27,15 @@ from numpylm.models.bert import bert_forward, masked_head_forward, pooler_forwar
 from numpylm.models.heads import classifier_forward
 from numpylm.models.seq2seq import cross_attention_weights, decode_forward, encode_forward
 from numpylm.parameters import Array
-from numpylm.tasks.architectures import DENOISING, PAIR_TASKS
-from numpylm.tasks.fine_tuning import best_span, word_pieces
-from numpylm.tasks.pretraining import pair_batch
-from numpylm.tasks.text_to_text import Writer, decode_ordinary, encode_known
+from numpylm.tasks.answering import best_span
+from numpylm.tasks.fine_tuning import word_pieces
+from numpylm.tasks.next_sentence import pair_batch
+from numpylm.tasks.trained import decode_ordinary, encode_known
+from numpylm.tasks.writer import Writer
 from numpylm.training.run_folder import Run, open_run
 
+DENOISING = ("spans", "deletion")
+PAIR_TASKS = ("translation", "summarisation", "copy", "reverse", "sort")
 Prediction = dict[str, Any]
 
 

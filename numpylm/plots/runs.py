@@ -33,7 +33,7 @@ def plot_loss(run: Run) -> None:
             "s--", color=VERMILION, markersize=3, label="validation (all of it)",
         )  # fmt: skip
         right = max(m["step"] for m in run.metrics) or 1
-        floors = run.baselines if run.config.objective == "causal" else {}  # others are scores
+        floors = run.baselines if run.config.task.language_model else {}  # others are scores
         for name, loss in floors.items():
             ax.axhline(loss, color="0.55", linewidth=1.0, linestyle=":")
             label = f"{_shown(name)} {loss:.2f}"
@@ -74,9 +74,7 @@ def plot_attention(path: Path, source: list[str], target: list[str], weights: Ar
 
 def unit_of(run: Run) -> str:
     """What a loss is the mean over."""
-    units = {"classification": "text", "labelling": "word", "answering": "end of a span",
-             "next-sentence": "pair", "bert": "masked token and pair"}  # fmt: skip
-    return units.get(run.config.objective, run.config.tokenizer)
+    return run.config.task.unit or run.config.tokenizer
 
 
 def _shown(text: str) -> str:

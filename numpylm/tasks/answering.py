@@ -15,13 +15,24 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import ClassVar
 
+import numpy as np
+
+from numpylm.data.batches import Batch
 from numpylm.data.words import split_text
 from numpylm.files import parse_json
+from numpylm.models.heads import classifier_forward
+from numpylm.objectives.fine_tuning import answering_backward, answering_forward
+from numpylm.parameters import Array
 from numpylm.tasks.data_files import load_files, read_lines, read_table
-from numpylm.tasks.dataset import Dataset, Question
+from numpylm.tasks.dataset import Dataset, Question, TaskData
+from numpylm.tasks.fine_tuning import HeadTask, Row, word_pieces
 from numpylm.tasks.generated.stories import LENGTHS, generate_questions
+from numpylm.tasks.next_sentence import pair_batch
 from numpylm.tasks.scores import accuracy, token_f1
+from numpylm.tasks.task import Prediction
+from numpylm.tasks.trained import Trained, encode_known
 
 DEFAULT = "generated"
 SIZES = (10_000, 500, 500)
@@ -101,6 +112,94 @@ def score(predictions: Sequence[str], references: Sequence[str]) -> dict[str, fl
         "exact_match": accuracy(predictions, references),
         "token_f1": token_f1(predictions, references),
     }
+
+
+class Answering(HeadTask):
+    """A span of the story."""
+
+    name = "answering"
+    data = TaskData(load, baselines, score)
+    default = DEFAULT
+    functions: ClassVar[tuple] = (answering_forward, answering_backward)
+    counted = "spans"
+    unit = "end of a span"
+    shortest = 5
+    texts = (2,)
+    inputs = ("ids", "segments", "mask")
+
+    @staticmethod
+    def text(example: Question) -> str:
+        return f"{example.question} {example.story}"
+
+    @staticmethod
+    def labels(example: Question) -> tuple[str, ...]:
+        return ("end", "start")  # the two scores of a position
+
+    def encode(self, example: Question) -> Row | None:
+        question = encode_known(self.vocabulary.tokenizer, example.question)
+        pieces = word_pieces(self.vocabulary.tokenizer, tuple(example.story.split()))
+        ends = np.cumsum([len(piece) for piece in pieces])
+        if len(question) + ends[-1] + 3 > self.settings.context:
+            self.too_long += 1
+            return None
+        offset = len(question) + 2
+        spans = np.array(
+            [ends[example.start] - len(pieces[example.start]), ends[example.end - 1] - 1]
+        )
+        story = np.concatenate(pieces)
+        return {
+            "ids": np.concatenate([question, story]),  # for its length
+            "question": question,
+            "story": story,
+            "word_of": np.repeat(np.arange(len(pieces)), [len(piece) for piece in pieces]),
+            "words": np.array(example.story.split()),
+            "spans": spans + offset,
+        }
+
+    def padded(self, rows: list[Row]) -> Batch:
+        batch = pair_batch([(row["question"], row["story"]) for row in rows], self.special)
+        ends = np.array([len(row["question"]) + 2 + len(row["story"]) for row in rows])
+        story = (batch["segments"] == 1) & (np.arange(batch["ids"].shape[1]) < ends[:, None])
+        return batch | {"story": story, "spans": np.array([row["spans"] for row in rows])}
+
+    def answer(self, row: Row, logits: Array) -> str:
+        first, last = best_span(logits, len(row["question"]) + 2, row["word_of"])
+        return " ".join(row["words"][first : last + 1])
+
+    def reference(self, row: Row) -> str:
+        first, last = row["word_of"][row["spans"] - (len(row["question"]) + 2)]
+        return " ".join(row["words"][first : last + 1])
+
+    @classmethod
+    def predict(cls, trained: Trained, text: str, *, second: str = "", beam: int = 1) -> Prediction:
+        """The answer to the question ``second``, and its words [start, end) of the story."""
+        split = cls.split(text)
+        trained.ids(split, text)  # raises if the vocabulary knows nothing of it
+        words = split.split()
+        pieces = word_pieces(trained.vocabulary.tokenizer, tuple(words))
+        question, story = trained.ids(cls.split(second), second), np.concatenate(pieces)
+        trained.require_room(len(question) + len(story) + 3)
+        batch = pair_batch([(question, story)], trained.special)
+        logits, _ = classifier_forward(
+            trained.p, batch["ids"], batch["segments"], config=trained.model
+        )
+        word_of = np.repeat(np.arange(len(pieces)), [len(piece) for piece in pieces])
+        start, stop = best_span(logits[0], len(question) + 2, word_of)
+        return {"answer": " ".join(words[start : stop + 1]), "start": start, "end": stop + 1}
+
+
+def best_span(logits: Array, offset: int, word_of: Array) -> tuple[int, int]:
+    """The words that hold the most probable first ≤ last token of a story; logits (T, 2).
+
+    The story stands at [offset, offset + n), and ``word_of`` (n,) says which word each of its
+    tokens belongs to. An answer has at most 10 words.
+    """
+    start, end = logits[offset : offset + len(word_of)].T.astype(np.float64)
+    words = word_of - word_of[:, None]  # how many words after that of the first token
+    ordered = np.tri(len(word_of), dtype=bool).T & (words < 10)
+    both = np.where(ordered, start[:, None] + end, -np.inf)
+    first, last = np.unravel_index(int(both.argmax()), both.shape)
+    return int(word_of[first]), int(word_of[last])
 
 
 def _fields(line: str) -> list[str]:

@@ -16,12 +16,20 @@ from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
+
 from numpylm.baselines.bag_of_words import bag_of_words
 from numpylm.data.pydoc import prose, stdlib_docstrings
 from numpylm.data.words import split_text
+from numpylm.layers.softmax import softmax_forward
+from numpylm.models.heads import classifier_forward
+from numpylm.parameters import Array
 from numpylm.tasks.data_files import load_files, read_lines, read_table, split_groups
-from numpylm.tasks.dataset import Dataset, Labelled
+from numpylm.tasks.dataset import Dataset, Labelled, TaskData
+from numpylm.tasks.fine_tuning import HeadTask, Row
 from numpylm.tasks.scores import accuracy, macro_f1
+from numpylm.tasks.task import Prediction
+from numpylm.tasks.trained import Trained, encode_known
 
 DEFAULT = "pydoc"
 SHARES = (0.8, 0.1, 0.1)
@@ -77,6 +85,51 @@ def score(predictions: Sequence[str], references: Sequence[str]) -> dict[str, fl
         "accuracy": accuracy(predictions, references),
         "macro_f1": macro_f1(predictions, references),
     }
+
+
+class Classification(HeadTask):
+    """One label for a text."""
+
+    name = "classification"
+    data = TaskData(load, baselines, score)
+    unit = "text"
+    pooled = True
+
+    @staticmethod
+    def text(example: Labelled) -> str:
+        return example.text
+
+    @staticmethod
+    def labels(example: Labelled) -> tuple[str, ...]:
+        return (example.label,)
+
+    def encode(self, example: Labelled) -> Row:
+        ids = encode_known(self.vocabulary.tokenizer, example.text)
+        room = self.settings.context - 2
+        self.too_long += len(ids) > room
+        ids = np.concatenate([[self.special.cls], ids[:room], [self.special.sep]])
+        return {"ids": ids, "labels": np.array(self.label_number(example.label))}
+
+    def answer(self, row: Row, logits: Array) -> str:
+        return self.vocabulary.labels[int(logits.argmax())]
+
+    def reference(self, row: Row) -> str:
+        return self.vocabulary.labels[int(row["labels"])]
+
+    @classmethod
+    def predict(cls, trained: Trained, text: str, *, second: str = "", beam: int = 1) -> Prediction:
+        """The most probable label and its probability."""
+        ids = trained.framed(trained.ids(cls.split(text), text))
+        logits, _ = classifier_forward(trained.p, ids, config=trained.model)
+        probabilities, _ = softmax_forward(logits[0].astype(np.float64))
+        best = int(probabilities.argmax())
+        label = trained.vocabulary.labels[best]
+        return {"label": label, "probability": float(probabilities[best])}
+
+    @classmethod
+    def readable(cls, found: Prediction) -> str:
+        """Label and probability."""
+        return f"{found['label']}   {found['probability']:.3f}"
 
 
 def _load_pydoc(lower: bool, seed: int) -> Dataset:

@@ -12,8 +12,12 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
+
+from numpylm.tasks.task import Task
+from numpylm.tasks.trained import Vocabulary
 
 
 class Pair(NamedTuple):
@@ -67,6 +71,44 @@ class Dataset:
         return hashlib.sha256(parts.encode()).hexdigest()
 
     @property
+    def parts(self) -> dict[str, list[Any]]:
+        """The examples of "train", "valid" and "test"."""
+        return {"train": self.train, "valid": self.valid, "test": self.test}
+
+    @property
     def counts(self) -> dict[str, int]:
         """How many examples each part has."""
-        return {"train": len(self.train), "valid": len(self.valid), "test": len(self.test)}
+        return {part: len(examples) for part, examples in self.parts.items()}
+
+
+class TaskData(NamedTuple):
+    """``load(source, **settings)``, ``baselines(dataset)`` and ``score(predictions, references)``.
+
+    ``score`` has the main metric first; ``baselines`` gives that metric on the test part.
+    Predictions and references are targets (``Pair``), labels (``Labelled``), sequences of labels
+    (``Tagged``) or answers as texts (``Question``).
+    """
+
+    load: Callable[..., Dataset]
+    baselines: Callable[[Dataset], dict[str, float]]
+    score: Callable[..., dict[str, float]]
+
+
+class DatasetTask(Task):
+    """Base of the downstream tasks, which learn from examples."""
+
+    data: ClassVar[TaskData]
+
+    def __init__(self, settings: Any, vocabulary: Vocabulary, dataset: Dataset) -> None:
+        summary = {"name": dataset.name, "sha256": dataset.sha256, **dataset.counts}
+        super().__init__(settings, vocabulary, summary)
+        self.dataset = dataset
+
+    @classmethod
+    def read(cls, settings: Any) -> Dataset:
+        """The examples of the settings' corpus."""
+        return cls.data.load(settings.corpus)
+
+    def baselines(self) -> dict[str, float]:
+        """The task's trivial solutions on the test part."""
+        return self.data.baselines(self.dataset)

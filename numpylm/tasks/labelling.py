@@ -17,11 +17,20 @@ from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
 
+import numpy as np
+
 from numpylm.data.pydoc import cached, stdlib_folder, stdlib_sources
+from numpylm.data.words import split_text
+from numpylm.layers.cross_entropy import IGNORE
+from numpylm.models.heads import classifier_forward
+from numpylm.parameters import Array
 from numpylm.tasks.data_files import load_files, read_lines, split_groups
-from numpylm.tasks.dataset import Dataset, Tagged
+from numpylm.tasks.dataset import Dataset, Tagged, TaskData
+from numpylm.tasks.fine_tuning import HeadTask, Row, word_pieces
 from numpylm.tasks.generated.python_tokens import label_tokens, outermost_functions, tokens
 from numpylm.tasks.scores import accuracy, is_bio, macro_f1, span_f1
+from numpylm.tasks.task import Prediction
+from numpylm.tasks.trained import Trained
 
 DEFAULT = "pydoc"
 SHARES = (0.8, 0.1, 0.1)
@@ -105,6 +114,62 @@ def score(
     if is_bio(set(r_all)):
         scored["span_f1"] = span_f1(predictions, references)
     return scored
+
+
+class Labelling(HeadTask):
+    """A label for each word."""
+
+    name = "labelling"
+    data = TaskData(load, baselines, score)
+    unit = "word"
+
+    @staticmethod
+    def text(example: Tagged) -> str:
+        return " ".join(example.words)
+
+    @staticmethod
+    def labels(example: Tagged) -> tuple[str, ...]:
+        return example.labels
+
+    def encode(self, example: Tagged) -> Row:
+        pieces, labels = word_pieces(self.vocabulary.tokenizer, example.words), []
+        for piece, label in zip(pieces, example.labels, strict=True):
+            labels += [self.label_number(label)] + [IGNORE] * (len(piece) - 1)
+        room = self.settings.context - 2
+        ids = np.concatenate([[self.special.cls], *pieces])[: room + 1]
+        self.too_long += len(labels) > room
+        framed = np.array([IGNORE, *labels[:room], IGNORE], np.int64)
+        return {"ids": np.append(ids, self.special.sep), "labels": framed}
+
+    def answer(self, row: Row, logits: Array) -> tuple[str, ...]:
+        places = np.flatnonzero(row["labels"] != IGNORE)
+        return tuple(self.vocabulary.labels[i] for i in logits[places].argmax(axis=-1).tolist())
+
+    def reference(self, row: Row) -> tuple[str, ...]:
+        kept = row["labels"][row["labels"] != IGNORE]
+        return tuple(self.vocabulary.labels[i] for i in kept.tolist())
+
+    @classmethod
+    def split(cls, text: str) -> str:
+        """Words and punctuation; code keeps its case."""
+        return split_text(text, lower=False)
+
+    @classmethod
+    def predict(cls, trained: Trained, text: str, *, second: str = "", beam: int = 1) -> Prediction:
+        """The words and the most probable label of each."""
+        split = cls.split(text)
+        trained.ids(split, text)  # raises if the vocabulary knows nothing of it
+        words = tuple(split.split())
+        pieces = word_pieces(trained.vocabulary.tokenizer, words)
+        logits, _ = classifier_forward(trained.p, trained.framed(*pieces), config=trained.model)
+        first = 1 + np.cumsum([0, *map(len, pieces[:-1])])
+        labels = [trained.vocabulary.labels[i] for i in logits[0, first].argmax(axis=-1).tolist()]
+        return {"words": list(words), "labels": labels}
+
+    @classmethod
+    def readable(cls, found: Prediction) -> str:
+        """Each word with its label."""
+        return " ".join(f"{w}/{x}" for w, x in zip(found["words"], found["labels"], strict=True))
 
 
 def _functions(stdlib: Path) -> Iterator[tuple[str, list[str], list[str]]]:

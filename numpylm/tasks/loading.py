@@ -1,16 +1,34 @@
-"""Every objective by its name, with its data."""
+"""Every task by its name.
+
+decoder-only       causal
+encoder-only       masked, next-sentence, bert; fine-tuned: classification, labelling, answering
+encoder-decoder    spans, deletion; fine-tuned: translation, summarisation, copy, reverse, sort
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from numpylm.tasks.architectures import DENOISING, ENCODER, PAIR_TASKS
+from numpylm.tasks.answering import Answering
 from numpylm.tasks.causal import CausalLM
-from numpylm.tasks.denoising import Denoising
-from numpylm.tasks.fine_tuning import HEAD_TASKS
-from numpylm.tasks.pretraining import EncoderPretraining
-from numpylm.tasks.task import Task, Vocabulary
-from numpylm.tasks.text_to_text import PairTask
+from numpylm.tasks.classification import Classification
+from numpylm.tasks.denoising import Deletion, Spans
+from numpylm.tasks.labelling import Labelling
+from numpylm.tasks.masked import Masked
+from numpylm.tasks.next_sentence import Bert, NextSentence
+from numpylm.tasks.summarisation import Summarisation
+from numpylm.tasks.task import Task
+from numpylm.tasks.toy import Copy, Reverse, Sort
+from numpylm.tasks.trained import Vocabulary
+from numpylm.tasks.translation import Translation
+
+TASKS: dict[str, type[Task]] = {
+    task.name: task
+    for task in (
+        CausalLM, Masked, NextSentence, Bert, Spans, Deletion, Classification, Labelling,
+        Answering, Translation, Summarisation, Copy, Reverse, Sort,
+    )
+}  # fmt: skip
 
 
 def load_task(settings: Any, vocabulary: Vocabulary | None) -> Task:
@@ -18,13 +36,4 @@ def load_task(settings: Any, vocabulary: Vocabulary | None) -> Task:
 
     Raises ``ValueError`` with one clear line for data that cannot be read or used.
     """
-    name = settings.objective
-    if name == "causal":
-        return CausalLM(settings, vocabulary)
-    if name in ENCODER:
-        return EncoderPretraining(settings, vocabulary)
-    if name in DENOISING:
-        return Denoising(settings, vocabulary)
-    if name in PAIR_TASKS:
-        return PairTask(settings, vocabulary)
-    return HEAD_TASKS[name](settings, vocabulary)
+    return TASKS[settings.objective].load(settings, vocabulary)

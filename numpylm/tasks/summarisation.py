@@ -17,8 +17,9 @@ from pathlib import Path
 from numpylm.data.pydoc import prose, stdlib_docstrings
 from numpylm.data.words import split_text
 from numpylm.tasks.data_files import load_files, read_table, split_groups
-from numpylm.tasks.dataset import Dataset, Pair
+from numpylm.tasks.dataset import Dataset, Pair, TaskData
 from numpylm.tasks.scores import accuracy, token_f1
+from numpylm.tasks.text_to_text import PairTask
 
 DEFAULT = "pydoc"
 SHARES = (0.8, 0.1, 0.1)
@@ -103,6 +104,13 @@ def rouge(predictions: Sequence[str], references: Sequence[str]) -> dict[str, fl
     scorer = RougeScorer(ROUGE, tokenizer=_Words())
     scores = [scorer.score(r, p) for p, r in zip(predictions, references, strict=True)]
     return {name: sum(s[name].fmeasure for s in scores) / len(scores) for name in ROUGE}
+
+
+class Summarisation(PairTask):
+    """A text to one that says it in a line."""
+
+    name = "summarisation"
+    data = TaskData(load, baselines, score)
 
 
 class _Words:

@@ -9,67 +9,117 @@ Pairs of similar length share a batch. A pair that is longer than the context is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import partial
-from itertools import groupby
-from typing import Any
+from collections.abc import Iterable
+from typing import Any, ClassVar
 
 import numpy as np
 
 from numpylm.data.batches import Batch, LengthBuckets
 from numpylm.data.special import SpecialTokens, pad_rows
 from numpylm.data.vocabulary import Tokenizer, train_tokenizer
-from numpylm.generation.beam_search import beam_search, greedy_search
 from numpylm.layers.cross_entropy import IGNORE
-from numpylm.models.seq2seq import Seq2Seq, Seq2SeqConfig
+from numpylm.models.seq2seq import cross_attention_weights, decode_forward, encode_forward
 from numpylm.objectives.denoising import denoising_backward, denoising_forward
 from numpylm.parameters import Array
-from numpylm.tasks.dataset import Pair
-from numpylm.tasks.registry import TASKS
-from numpylm.tasks.task import Evaluation, Task, Vocabulary
+from numpylm.tasks.architectures import ENCODER_DECODER
+from numpylm.tasks.dataset import Dataset, DatasetTask, Pair
+from numpylm.tasks.task import Evaluation, Prediction, Shape, Task
+from numpylm.tasks.trained import Trained, Vocabulary, decode_ordinary, encode_known
+from numpylm.tasks.writer import Writer
 
 
-class PairTask(Task):
-    """Pairs of texts."""
+class EncoderDecoderTask(Task):
+    """Base of the tasks with a source and a target, pairs of texts or corrupted ones."""
 
+    architecture = ENCODER_DECODER
     functions = denoising_forward, denoising_backward
     counted = "target_out"
+    reads: ClassVar[tuple[str, ...]] = ("label_smoothing", "tied")
 
-    def __init__(self, settings: Any, vocabulary: Vocabulary | None) -> None:
-        self.data = TASKS[settings.objective]
-        options = {}
-        if settings.objective == "translation" and settings.source_language:
-            options = {
-                "source_language": settings.source_language,
-                "target_language": settings.target_language,
-            }
-        self.dataset = self.data.load(settings.corpus, **options)
-        vocabulary = vocabulary or pair_vocabulary(settings, self.dataset.train)
-        summary = {"name": self.dataset.name, "sha256": self.dataset.sha256, **self.dataset.counts}
-        super().__init__(settings, vocabulary, summary)
+    @classmethod
+    def sizes(cls, vocabulary: Vocabulary) -> dict[str, Any]:
+        """The target's vocabulary has a size of its own, unless the two are shared."""
+        target = vocabulary.target
+        own = None if target is None else SpecialTokens(target.vocab_size).vocab_size
+        return super().sizes(vocabulary) | {"target_vocab_size": own}
+
+    def training_settings(self) -> dict[str, Any]:
+        """Label smoothing changes the loss, so it is left out of what is reported."""
+        return {"label_smoothing": self.settings.label_smoothing}
+
+    @classmethod
+    def shape(cls, batch: Batch) -> Shape:
+        """Every token of the target is predicted."""
+        rows, length = batch["target_in"].shape
+        return Shape(rows, length, batch["source"].shape[1], predicted=None)
+
+    @classmethod
+    def source_ids(cls, trained: Trained, text: str) -> Array:
+        """Ids of a source with its end. Raises ``ValueError`` if nothing of it is known."""
+        return np.append(trained.ids(cls.split(text), text), trained.special.end)
+
+    @classmethod
+    def written(cls, trained: Trained, ids: tuple[int, ...]) -> str:
+        """The text of target ids."""
+        return decode_ordinary(trained.vocabulary.target or trained.vocabulary.tokenizer, ids)
+
+    @classmethod
+    def predict(cls, trained: Trained, text: str, *, second: str = "", beam: int = 1) -> Prediction:
+        """The text that is written."""
+        source = cls.source_ids(trained, text)
+        trained.require_room(len(source))
+        writer = Writer(trained.p, trained.model, trained.vocabulary)
+        return {"text": cls.written(trained, writer.write_ids([source], beam=beam)[0])}
+
+    @classmethod
+    def attention(
+        cls, trained: Trained, text: str, *, beam: int = 1
+    ) -> tuple[list[str], list[str], Array]:
+        p, model = trained.p, trained.model
+        writer, source = Writer(p, model, trained.vocabulary), cls.source_ids(trained, text)
+        trained.require_room(len(source))
+        target = np.array(writer.write_ids([source], beam=beam)[0][: model.context - 1], np.int64)
+        memory, _ = encode_forward(p, source[None], config=model)
+        start = SpecialTokens(writer.target_tokenizer.vocab_size).start
+        shifted = np.append([start], target)[None].astype(np.int64)
+        _, cache = decode_forward(p, memory, shifted, config=model)
+        weights = cross_attention_weights(cache)[-1, 0].mean(axis=0)
+        source_tokens = token_names(trained.vocabulary.tokenizer, source[:-1])
+        return source_tokens, token_names(writer.target_tokenizer, target), weights
+
+
+class PairTask(DatasetTask, EncoderDecoderTask):
+    """Base of the tasks that learn from pairs of texts."""
+
+    shortest = 2
+    reads = ("shared_vocabulary", *EncoderDecoderTask.reads)
+
+    def __init__(self, settings: Any, vocabulary: Vocabulary, dataset: Dataset) -> None:
+        super().__init__(settings, vocabulary, dataset)
         self.source = SpecialTokens(vocabulary.tokenizer.vocab_size)
         self.target_tokenizer = vocabulary.target or vocabulary.tokenizer
         self.target = SpecialTokens(self.target_tokenizer.vocab_size)
-        self.encoded = {s: self._encoded(s) for s in ("train", "valid", "test")}
-        kept = {split: len(pairs) for split, pairs in self.encoded.items()}
-        for split, number in kept.items():
-            if number < len(getattr(self.dataset, split)):
-                left_out = len(getattr(self.dataset, split)) - number
-                summary[f"{split}_longer_than_context"] = left_out
+        self.encoded = {split: self._encoded(pairs) for split, pairs in dataset.parts.items()}
+        for split, pairs in self.encoded.items():
+            if left_out := dataset.counts[split] - len(pairs):
+                self.summary[f"{split}_longer_than_context"] = left_out
         if not self.encoded["train"] or not self.encoded["valid"]:
             raise ValueError(
-                f"no pair of {self.dataset.name} is short enough for a context of "
+                f"no pair of {dataset.name} is short enough for a context of "
                 f"{settings.context} tokens: raise --context"
             )
-
         lengths = np.array([len(s) + len(t) for s, t in self.encoded["train"]], np.int64)
         self.buckets = LengthBuckets(lengths, settings.batch_size, settings.seed)
 
-    def _encoded(self, split: str) -> list[tuple[Array, Array]]:
+    @classmethod
+    def load(cls, settings: Any, vocabulary: Vocabulary | None) -> PairTask:
+        dataset = cls.read(settings)
+        return cls(settings, vocabulary or pair_vocabulary(settings, dataset.train), dataset)
+
+    def _encoded(self, pairs: list[Pair]) -> list[tuple[Array, Array]]:
         """(source with its end, target with start and end) of the pairs that fit the context."""
         encoded = []
-        for pair in getattr(self.dataset, split):
+        for pair in pairs:
             source, target = self.encode_source(pair.source), self.encode_target(pair.target)
             if max(len(source), len(target) - 1) <= self.settings.context:
                 encoded.append((source, target))
@@ -83,10 +133,6 @@ class PairTask(Task):
         """Ids of a target between its start and its end."""
         ids = encode_known(self.target_tokenizer, text)
         return np.concatenate([[self.target.start], ids, [self.target.end]])
-
-    def training_settings(self) -> dict[str, Any]:
-        """Label smoothing changes the loss, so it is left out of what is reported."""
-        return {"label_smoothing": self.settings.label_smoothing}
 
     def batch(self, step: int) -> Batch:
         """source (B, S), source_mask, target_in (B, T), target_out (B, T)."""
@@ -103,9 +149,9 @@ class PairTask(Task):
             "target_out": pad_rows([t[1:] for _, t in pairs], IGNORE),
         }
 
-    def baselines(self) -> dict[str, float]:
-        """The task's trivial solutions on the test part."""
-        return self.data.baselines(self.dataset)
+    def has(self, split: str) -> bool:
+        """Whether a pair of the split fits the context."""
+        return bool(self.encoded[split])
 
     def held_out(self, split: str) -> list[Batch]:
         """All pairs, in batches by length."""
@@ -120,72 +166,22 @@ class PairTask(Task):
         """The task's own scores of what the model writes for every source of a split.
 
         A source that is longer than the context gets an empty answer, which counts as wrong.
+        Raises ``ValueError`` if there is no such split.
         """
-        pairs: list[Pair] = getattr(self.dataset, split)
+        pairs: list[Pair] = self.dataset.parts[split]
         if not pairs:
             raise ValueError(f"{self.summary['name']} has no {split} split")
         found = self.writer(evaluation).write([pair.source for pair in pairs], beam=beam)
         return self.data.score(found, [pair.target for pair in pairs])
 
-
-@dataclass(frozen=True)
-class Writer:
-    """An encoder-decoder with its vocabulary. ``run(f, items)`` may use several threads."""
-
-    p: Seq2Seq
-    model: Seq2SeqConfig
-    vocabulary: Vocabulary
-    run: Callable[..., list] = lambda f, items: list(map(f, items))
-
-    @property
-    def source(self) -> SpecialTokens:
-        """The special tokens of the source's vocabulary."""
-        return SpecialTokens(self.vocabulary.tokenizer.vocab_size)
-
-    @property
-    def target_tokenizer(self) -> Tokenizer:
-        """The target's own tokenizer, or the shared one."""
-        return self.vocabulary.target or self.vocabulary.tokenizer
-
-    def write(self, sources: list[str], *, beam: int = 1) -> list[str]:
-        """What the model writes for each source, as in ``write_ids``, without special tokens."""
-        tokenizer, end = self.vocabulary.tokenizer, self.source.end
-        encoded = [np.append(encode_known(tokenizer, text), end) for text in sources]
-        written = self.write_ids(encoded, beam=beam)
-        return [decode_ordinary(self.target_tokenizer, ids) for ids in written]
-
-    def write_ids(
-        self, sources: list[Array], *, beam: int = 1, alpha: float = 0.6
-    ) -> list[tuple[int, ...]]:
-        """Target ids for source ids that end with ``</s>``: greedy, or with a beam.
-
-        A source that is longer than the context gives none. Sources of one length go together, so
-        that no answer depends on the others. Raises ``ValueError`` for a beam below 1.
-        """
-        if beam < 1:
-            raise ValueError(f"beam is {beam}; it must be at least 1")
-        limit, ends = self.model.context, SpecialTokens(self.target_tokenizer.vocab_size)
-        fitting = [i for i, ids in enumerate(sources) if len(ids) <= limit]
-        fitting.sort(key=lambda i: len(sources[i]))
-        groups: list[list[int]] = []
-        for _, same in groupby(fitting, key=lambda i: len(sources[i])):
-            numbers = list(same)
-            groups += [numbers[i : i + 16] for i in range(0, len(numbers), 16)]
-        search = partial(beam_search, beam=beam) if beam > 1 else greedy_search
-
-        def answers(group: list[int]) -> list[tuple[int, ...]]:
-            source = np.stack([sources[i] for i in group])
-            found = search(
-                self.p, source, config=self.model, start=ends.start, end=ends.end, alpha=alpha,
-                max_tokens=min(limit, 2 * source.shape[1] + 10),
-            )  # fmt: skip
-            return [h.ids for h in found]
-
-        written: list[tuple[int, ...]] = [()] * len(sources)
-        for group, found in zip(groups, self.run(answers, groups), strict=True):
-            for i, ids in zip(group, found, strict=True):
-                written[i] = ids
-        return written
+    def samples(self, evaluation: Evaluation, count: int = 3) -> list[str]:
+        """Source, answer and reference of the first validation pairs."""
+        pairs = self.dataset.valid[:count]
+        written = self.writer(evaluation).write([pair.source for pair in pairs])
+        return [
+            f"source     {pair.source}\nwritten    {text}\nreference  {pair.target}"
+            for pair, text in zip(pairs, written, strict=True)
+        ]
 
 
 def pair_vocabulary(settings: Any, pairs: Iterable[Pair]) -> Vocabulary:
@@ -200,15 +196,10 @@ def pair_vocabulary(settings: Any, pairs: Iterable[Pair]) -> Vocabulary:
     return Vocabulary(tokenizer(sources), tokenizer(targets))
 
 
-def encode_known(tokenizer: Tokenizer, text: str) -> Array:
-    """Ids of a text; the characters that a character vocabulary does not know are left out."""
-    if tokenizer.kind == "char":
-        # Only a character tokenizer has symbols, which its kind tells and its type does not.
-        known = set(tokenizer.symbols)  # type: ignore[attr-defined]
-        text = "".join(c for c in text if c in known)
-    return tokenizer.encode(text)
-
-
-def decode_ordinary(tokenizer: Tokenizer, ids: Iterable[int]) -> str:
-    """The text of the ids, without special tokens."""
-    return tokenizer.decode(np.array([i for i in ids if i < tokenizer.vocab_size], np.int64))
+def token_names(tokenizer: Tokenizer, ids: Array) -> list[str]:
+    """Each token as a text, sentinels as ``<0>``, ``<1>``, …, and ``</s>`` at the end."""
+    first, size = int(SpecialTokens(tokenizer.vocab_size).sentinels[0]), tokenizer.vocab_size
+    names = [
+        tokenizer.decode(np.array([i])) if i < size else f"<{i - first}>" for i in ids.tolist()
+    ]
+    return [*names, "</s>"]

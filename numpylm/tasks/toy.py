@@ -10,12 +10,14 @@ Every source is drawn once, so no part shares one with another: what is learned 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 
-from numpylm.tasks.dataset import Dataset, Pair
+from numpylm.tasks.dataset import Dataset, Pair, TaskData
 from numpylm.tasks.scores import accuracy, token_accuracy
+from numpylm.tasks.text_to_text import PairTask
 
 DEFAULT = "generated"
 STREAM = 302
@@ -83,3 +85,27 @@ def score(predictions: Sequence[str], references: Sequence[str]) -> dict[str, fl
         "exact_match": accuracy(predictions, references),
         "token_accuracy": token_accuracy(predictions, references),
     }
+
+
+class Copy(PairTask):
+    """The sequence as it is."""
+
+    name = "copy"
+    data = TaskData(partial(load, operation="copy"), baselines, score)
+    default = DEFAULT
+
+
+class Reverse(PairTask):
+    """The sequence from its end."""
+
+    name = "reverse"
+    data = TaskData(partial(load, operation="reverse"), baselines, score)
+    default = DEFAULT
+
+
+class Sort(PairTask):
+    """The sequence in the order of the alphabet."""
+
+    name = "sort"
+    data = TaskData(partial(load, operation="sort"), baselines, score)
+    default = DEFAULT

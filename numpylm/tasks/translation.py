@@ -15,13 +15,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from numpylm.baselines.word_translation import train_word_table, translate_words
 from numpylm.data.words import split_text
 from numpylm.tasks.data_files import find_parts, load_files, read_lines, read_table
-from numpylm.tasks.dataset import Dataset, Pair
+from numpylm.tasks.dataset import Dataset, Pair, TaskData
 from numpylm.tasks.generated.grammar import generate_pairs
 from numpylm.tasks.scores import accuracy, token_accuracy
+from numpylm.tasks.text_to_text import PairTask
 
 DEFAULT = "generated"
 SIZES = (20_000, 500, 500)
@@ -90,6 +92,25 @@ def bleu(predictions: Sequence[str], references: Sequence[str]) -> float:
         raise ValueError("BLEU needs sacrebleu: pip install numpylm[scores]") from None
     scored = corpus_bleu(list(predictions), [list(references)], tokenize="none", force=True)
     return float(scored.score)
+
+
+class Translation(PairTask):
+    """A sentence to that of another language."""
+
+    name = "translation"
+    data = TaskData(load, baselines, score)
+    default = DEFAULT
+    reads = ("source_language", "target_language", *PairTask.reads)
+
+    @classmethod
+    def read(cls, settings: Any) -> Dataset:
+        """The sentence pairs of the settings' corpus, in their languages if there are any."""
+        if not settings.source_language:
+            return super().read(settings)
+        return cls.data.load(
+            settings.corpus, source_language=settings.source_language,
+            target_language=settings.target_language,
+        )  # fmt: skip
 
 
 def _pair(source: str, target: str, lower: bool) -> Pair:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from numpylm.tasks.architectures import DENOISING, ENCODER, HEADS
 from numpylm.training.train_config import TrainConfig
 
 PRESETS = {
@@ -76,10 +75,10 @@ PRESETS = {
 # Where an objective starts from if no preset is named.
 PRESET_OF = {
     "causal": "tiny",
-    **dict.fromkeys(ENCODER, "bert-tiny"),
-    **dict.fromkeys(DENOISING, "denoising"),
+    **dict.fromkeys(("masked", "next-sentence", "bert"), "bert-tiny"),
+    **dict.fromkeys(("spans", "deletion"), "denoising"),
     **dict.fromkeys(("copy", "reverse", "sort"), "toy"),
-    **{n: n for n in ("translation", "summarisation", *HEADS)},
+    **{n: n for n in "translation summarisation classification labelling answering".split()},
 }
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from numpylm.parameters import Array, leaves
-from numpylm.tasks.architectures import kind_of
+from numpylm.tasks.loading import TASKS
 from numpylm.training.run_folder import Run
 from numpylm.training.train_config import TrainConfig
 
@@ -26,7 +26,7 @@ def inherited(start: Run, objective: str) -> dict[str, Any]:
 
     Raises ``ValueError`` if the objective needs another architecture.
     """
-    found, wanted = kind_of(start.config.objective), kind_of(objective)
+    found, wanted = start.config.task.architecture.kind, TASKS[objective].architecture.kind
     if found != wanted:
         raise ValueError(
             f"{objective} needs a model that is {wanted}; {start.folder} is {found} "

@@ -26,8 +26,7 @@ from numpylm.data.vocabulary import Tokenizer, tokenizer_from_json
 from numpylm.files import locked, parse_json, read_utf8, write_atomically
 from numpylm.models.counting import parameter_counts
 from numpylm.parameters import Array
-from numpylm.tasks.architectures import model_of
-from numpylm.tasks.task import Vocabulary, model_sizes
+from numpylm.tasks.trained import Vocabulary
 from numpylm.training.checkpoint import Checkpoint, copy_into, load_checkpoint
 from numpylm.training.train_config import TrainConfig, config_from_dict
 
@@ -65,7 +64,7 @@ class Run:
     @property
     def model(self) -> Any:
         """The configuration of the model."""
-        return model_of(self.config, *model_sizes(self.config, self.vocabulary))[0]
+        return self.config.task.model_of(self.config, self.vocabulary)
 
     def tokenizer_files(self) -> list[tuple[str, str]]:
         """(file name, content) of the one or two tokenizers."""
@@ -93,10 +92,10 @@ class Run:
         Raises ``ValueError`` if there is none, or one of another run. Sizes are compared before
         any memory is taken for them.
         """
-        config, init = model_of(self.config, *model_sizes(self.config, self.vocabulary))
+        config = self.model
         size = parameter_counts(config)["total"]
         checkpoint = load_checkpoint(self.checkpoint, self.fingerprint, size)
-        theta, p = init(self.config.seed)
+        theta, p = self.config.task.architecture.init(self.config.seed, config)
         copy_into(p, checkpoint.parameters, self.checkpoint)
         return checkpoint, theta, p
 

@@ -12,18 +12,12 @@ from typing import Any
 
 from numpylm.models.config import STACK_CHOICES, require_choice, require_positive, require_types
 from numpylm.optim.schedule import learning_rate
-from numpylm.tasks.architectures import (
-    DECODER,
-    DENOISING,
-    HEADS,
-    OBJECTIVES,
-    PAIR_TASKS,
-    SHORTEST,
-    model_of,
-)
+from numpylm.tasks.architectures import ENCODER_WITH_HEAD
+from numpylm.tasks.loading import TASKS
+from numpylm.tasks.task import Task
 
 CHOICES = {
-    "objective": OBJECTIVES,
+    "objective": tuple(TASKS),
     "tokenizer": ("char", "word", "byte"),
     "batching": ("windows", "bptt"),
     **STACK_CHOICES,
@@ -34,14 +28,6 @@ CHOICES = {
 # Settings that not every run reads: (the setting that decides, its values for which it is read).
 READ_BY: dict[str, tuple[str, tuple[str, ...]]] = {
     "min_count": ("tokenizer", ("word",)),
-    "batching": ("objective", DECODER),
-    "source_language": ("objective", ("translation",)),
-    "target_language": ("objective", ("translation",)),
-    "shared_vocabulary": ("objective", PAIR_TASKS),
-    "mask_rate": ("objective", ("masked", "bert", *DENOISING)),
-    "whole_words": ("objective", ("masked", "bert")),
-    "label_smoothing": ("objective", (*DENOISING, *PAIR_TASKS)),
-    "tied": ("objective", (*DECODER, *DENOISING, *PAIR_TASKS)),
     "alibi_scale": ("positions", ("alibi",)),
     "min_lr": ("schedule", ("cosine",)),
     "decay_every": ("schedule", ("step",)),
@@ -50,6 +36,9 @@ READ_BY: dict[str, tuple[str, tuple[str, ...]]] = {
     "beta1": ("optimizer", ("adam", "adamw")),
     "beta2": ("optimizer", ("adam", "adamw")),
     "weight_decay": ("optimizer", ("adamw",)),
+} | {
+    name: ("objective", tuple(n for n, task in TASKS.items() if name in task.reads))
+    for name in {name for task in TASKS.values() for name in task.reads}
 }
 
 
@@ -124,7 +113,7 @@ class TrainConfig:
             raise ValueError(f"batch_size · context · accumulate is {tokens}; at most 2**31 - 1")
         if self.threads > 1024:
             raise ValueError(f"threads is {self.threads}; it must be at most 1024")
-        if self.context < (least := SHORTEST.get(self.objective, 1)):
+        if self.context < (least := self.task.shortest):
             raise ValueError(f"context is {self.context}; {self.objective} needs at least {least}")
         for name in ("lr", "decay_factor"):
             if getattr(self, name) <= 0:
@@ -141,7 +130,7 @@ class TrainConfig:
                 raise ValueError(f"{name} is {getattr(self, name)}; it must be in [0, 1)")
         if self.schedule == "cosine" and self.min_lr > self.lr:
             raise ValueError(f"min_lr {self.min_lr} is above lr {self.lr}")
-        if self.freeze_trunk and self.objective not in HEADS:
+        if self.freeze_trunk and self.task.architecture is not ENCODER_WITH_HEAD:
             raise ValueError(f"freeze_trunk: {self.objective} has no head of its own to train")
         if self.freeze_layers > self.n_layers:
             raise ValueError(
@@ -151,6 +140,11 @@ class TrainConfig:
             raise ValueError("source_language and target_language go together")
         self.model_config(vocab_size=1)
 
+    @property
+    def task(self) -> type[Task]:
+        """The class of what is learned."""
+        return TASKS[self.objective]
+
     def learning_rate(self, step: int, val_losses: Sequence[float] = ()) -> float:
         """η of update number ``step``: ``optim.schedule.learning_rate`` with these settings."""
         names = ("schedule", "lr", "steps", "warmup", "min_lr", "decay_every", "decay_factor")
@@ -159,7 +153,7 @@ class TrainConfig:
 
     def model_config(self, vocab_size: int) -> Any:
         """The model's part of the settings, for a vocabulary."""
-        return model_of(self, vocab_size, n_labels=2)[0]
+        return self.task.model_config(self, vocab_size)
 
 
 SETTINGS = {f.name: f for f in fields(TrainConfig)}

@@ -54,7 +54,7 @@ def main() -> None:
         preset(arguments.preset), corpus=arguments.corpus, dropout=0.0, threads=arguments.threads
     )
     steps = arguments.steps or config.eval_every
-    objective = CausalLM(config, None)
+    objective = CausalLM.load(config, None)
     theta, p = objective.init(config.seed)
     if arguments.double:
         theta = theta.astype(np.float64)

@@ -32,7 +32,7 @@ from numpylm.data.corpus import load_corpus
 from numpylm.data.documents import load_documents
 from numpylm.data.vocabulary import tokenizer_from_json
 from numpylm.pipelines.predictor import load_predictor
-from numpylm.tasks.registry import TASKS
+from numpylm.tasks.loading import TASKS
 from numpylm.training.checkpoint import _digest
 from numpylm.training.run_folder import open_run
 from numpylm.training.trainer import Trainer
@@ -44,6 +44,10 @@ HOSTILE = [
     "$\\frac$", "x" * 5000, "word", "byte", "bert", "sinusoidal", "alibi", "post", [], {}, [[]],
     ["<unk>", "<eos>"], {"a": 1},
 ]  # fmt: skip
+DOWNSTREAM = (
+    "translation", "summarisation", "answering", "classification", "labelling", "copy", "reverse",
+    "sort",
+)  # fmt: skip
 NASTY = [b"", b"\0", b"\n", b"\r", b"\t", b"\xff", b"\xed\xa0\x80", b"\xef\xbb\xbf", b"-DOCSTART-",
          b" = = ", b"\n = A = \n", b"\n\n", b"\xe2\x80\xa8", b"{", b"[" * 3000, b'"', b"1e999",
          b"NaN", b"9" * 5000, b"\x1c", "中".encode(), "\U0001f600".encode()]  # fmt: skip
@@ -256,7 +260,7 @@ def _attack_tokenizer(rng: random.Random, runs: list[Path], place: Path) -> Call
 
 def _attack_data(rng: random.Random, runs: list[Path], place: Path) -> Callable[[], Any]:
     """A corpus or task files."""
-    name = rng.choice(["corpus", "documents", "translation", *TASKS])
+    name = rng.choice(["corpus", "documents", "translation", *DOWNSTREAM])
     data = runs[0].parent / f"{name}-data"
     if not data.exists():
         data = runs[0].parent / "documents"
@@ -279,11 +283,11 @@ def _attack_data(rng: random.Random, runs: list[Path], place: Path) -> Callable[
         return lambda: load_corpus(source).sha256 and None
     if name == "documents":
         return lambda: load_documents(source).sha256 and None
-    objective = rng.choice(["causal", "bert", "spans", *TASKS])
+    objective = rng.choice(["causal", "bert", "spans", *DOWNSTREAM])
     if rng.random() < 0.3:
         config = settings(objective, source, tokenizer=rng.choice(["char", "word", "byte"]))
         return lambda: Trainer.start(place / "new", config) and None
-    return lambda: TASKS[name].baselines(TASKS[name].load(source)) and None
+    return lambda: TASKS[name].data.baselines(TASKS[name].data.load(source)) and None
 
 
 def _read_run(rng: random.Random, run: Path) -> Callable[[], Any]:

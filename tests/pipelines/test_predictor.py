@@ -10,7 +10,7 @@ from numpylm.layers.linear import linear_forward
 from numpylm.models.bert import bert_forward, masked_head_forward, pooler_forward
 from numpylm.models.heads import classifier_forward
 from numpylm.pipelines.predictor import Predictor, load_predictor
-from numpylm.tasks import pretraining
+from numpylm.tasks import next_sentence
 from numpylm.training.checkpoint import load_checkpoint, save_checkpoint
 from numpylm.training.data_parallel import DataParallel
 from tests.tiny import fitted, settings, write_documents, write_task
@@ -41,7 +41,7 @@ def trained(tmp_path_factory):
             objective, corpus, tokenizer=tokenizer, context=context, steps=1, **changes
         )
         with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(pretraining, "PAIRS_HELD_OUT", 50)
+            patch.setattr(next_sentence, "PAIRS_HELD_OUT", 50)
             run = fitted(folder / "run", config).run
         checkpoint = run.load_model()[0]
         rng = np.random.default_rng(0)
@@ -126,7 +126,7 @@ def test_texts_are_those_of_the_writer(trained, tokenizer, beam):
     found = load_predictor(folder)
     objective = numpylm.training.trainer.Trainer.resume(folder).task
     sources = [pair.source for pair in objective.dataset.valid]
-    from numpylm.tasks.text_to_text import Writer
+    from numpylm.tasks.writer import Writer
 
     written = Writer(found.p, found.run.model, found.run.vocabulary).write(sources, beam=beam)
     assert [found.predict(text, beam=beam)["text"] for text in sources] == written
@@ -264,7 +264,7 @@ def test_sentinels_are_read_and_written(trained, monkeypatch, tokenizer):
         first, second = special.sentinels[:2]
         return [(int(first), *cat.tolist(), int(second), *dog.tolist())]
 
-    monkeypatch.setattr("numpylm.tasks.text_to_text.Writer.write_ids", write_ids)
+    monkeypatch.setattr("numpylm.tasks.writer.Writer.write_ids", write_ids)
     text = predictor.predict("the <0> sees the <1> .")["text"]
     assert text.split() == (["<0>", "cat", "<1>", "dog"] if tokenizer == "word" else [text])
     assert text.replace(" ", "") == "<0>cat<1>dog"

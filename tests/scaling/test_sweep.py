@@ -20,6 +20,8 @@ from numpylm.scaling.experiment.checks import rate_checks, seed_spreads
 from numpylm.scaling.experiment.family import Text, counts, planned
 from numpylm.scaling.experiment.plan import LEAST_TOP, Plan, grid
 from numpylm.scaling.fit.run_table import read_runs
+from numpylm.tasks.causal import CausalLM
+from numpylm.tasks.trained import Vocabulary
 from numpylm.training.data_parallel import DataParallel
 from numpylm.training.stopping import TrainingDiverged
 from tests.signals import needs_ctrl_c
@@ -74,7 +76,7 @@ def test_the_loss_is_that_of_all_windows_and_its_error_that_of_blocks(text):
     """With as many windows as there are, block by block, against one mean over all tokens."""
     run = tiny_plan(text, 1).runs[0]
     data = family_run.tokenized(text.corpus, text.tokenizer)
-    objective = family_run.FamilyLM(run.settings(text), data)
+    objective = CausalLM(run.settings(text), Vocabulary(data.tokenizer), data)
     theta, p = objective.init(1)
     with DataParallel.of(objective, theta, p) as parallel:
         loss, error = family_run.evaluate(objective, parallel, 10**9)

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from numpylm.tasks.dataset import Dataset
-from numpylm.tasks.registry import TASKS
+from numpylm.tasks.loading import TASKS
 
 
 @pytest.fixture(scope="session")
 def load_default() -> Callable[[str], Dataset]:
     """The default data set of a task by its name; tests must not change it."""
-    return cache(lambda name: TASKS[name].load())
+    return cache(lambda name: TASKS[name].data.load())
 
 
 @pytest.fixture

@@ -1,6 +1,7 @@
 """§5.3, §5.4 The run of a language model: its batches, and every full window of a held-out text."""
 
 import dataclasses
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -28,7 +29,7 @@ def config(tmp_path, rng):
 
 @pytest.mark.parametrize("threads", [1, 2])
 def test_the_held_out_loss_is_the_mean_over_every_token_of_every_window(config, threads):
-    objective = CausalLM(dataclasses.replace(config, threads=threads), None)
+    objective = CausalLM.load(dataclasses.replace(config, threads=threads), None)
     theta, p = objective.init(0)
     theta *= 20
     stream = objective.corpus.valid
@@ -44,7 +45,7 @@ def test_the_held_out_loss_is_the_mean_over_every_token_of_every_window(config, 
 
 
 def test_held_out_batches_hold_every_window_once(config):
-    objective = CausalLM(config, None)
+    objective = CausalLM.load(config, None)
     batches, stream = objective.held_out("valid"), objective.corpus.valid
     assert [len(batch["ids"]) for batch in batches] == [ROWS, ROWS, 5]
     for name, shift in (("ids", 0), ("targets", 1)):
@@ -53,8 +54,10 @@ def test_held_out_batches_hold_every_window_once(config):
 
 
 def test_a_text_that_is_not_there_is_named(config):
-    objective = CausalLM(config, None)
+    objective = CausalLM.load(config, None)
     assert objective.held_out("test") == []
+    assert objective.has("valid")
+    assert not objective.has("test")
     with (
         DataParallel.of(objective, *objective.init(0)) as parallel,
         pytest.raises(ValueError, match="has no test split"),
@@ -62,9 +65,27 @@ def test_a_text_that_is_not_there_is_named(config):
         objective.measure(parallel, "test")
 
 
+@pytest.mark.parametrize("length", [5, 6])
+def test_a_text_shorter_than_a_context_has_nothing_to_measure(config, length):
+    (Path(config.corpus) / "test.txt").write_text("abcdef"[:length])
+    objective = CausalLM.load(config, None)
+    assert objective.has("test") == (length == 6)
+    if length == 6:
+        assert len(objective.held_out("test")) == 1
+        return
+    with pytest.raises(ValueError, match="a context of 5 needs 6"):
+        objective.held_out("test")
+
+
+def test_what_is_said_of_it(config):
+    said = CausalLM.load(config, None).describe()
+    name = Path(config.corpus).name
+    assert said.startswith(f"causal on {name} (char tokens): 100 train_tokens, 188 valid_tokens")
+
+
 @pytest.mark.parametrize("batching", ["windows", "bptt"])
 def test_batches_are_those_of_the_corpus(config, batching):
-    objective = CausalLM(dataclasses.replace(config, batching=batching, seed=3), None)
+    objective = CausalLM.load(dataclasses.replace(config, batching=batching, seed=3), None)
     train = objective.corpus.train
     source = RandomWindows(train, 3, 5, 3) if batching == "windows" else BPTTColumns(train, 3, 5)
     for step in (0, 6):  # BPTT's seventh chunk is a shorter one
@@ -76,8 +97,8 @@ def test_batches_are_those_of_the_corpus(config, batching):
 
 
 def test_a_run_of_old_keeps_its_vocabulary(config):
-    first = CausalLM(config, None)
-    second = CausalLM(config, first.vocabulary)
+    first = CausalLM.load(config, None)
+    second = CausalLM.load(config, first.vocabulary)
     assert second.vocabulary is first.vocabulary
     np.testing.assert_array_equal(first.corpus.valid, second.corpus.valid)
     assert first.model.vocab_size == 7

@@ -5,7 +5,6 @@ import pytest
 
 from numpylm.data.special import SpecialTokens
 from numpylm.layers.cross_entropy import IGNORE
-from numpylm.tasks.denoising import Denoising
 from numpylm.tasks.loading import load_task
 from numpylm.training.trainer import Trainer
 from tests.tiny import changed, fitted, settings
@@ -57,7 +56,7 @@ def filled(source, target, special):
 @pytest.mark.parametrize("tokenizer", ["char", "word"])
 def test_source_and_target_make_a_window_of_the_text(corpus, name, tokenizer):
     config = settings(name, corpus, tokenizer=tokenizer, context=24)
-    objective = Denoising(config, None)
+    objective = load_task(config, None)
     special = SpecialTokens(objective.vocabulary.tokenizer.vocab_size)
     assert objective.model.vocab_size == special.vocab_size
     text = objective.corpus.train.tolist()
@@ -81,21 +80,23 @@ def test_source_and_target_make_a_window_of_the_text(corpus, name, tokenizer):
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_a_batch_is_a_function_of_seed_and_step(corpus, name):
     config = settings(name, corpus)
-    first, again = Denoising(config, None), Denoising(config, None)
+    first, again = load_task(config, None), load_task(config, None)
     for step in (0, 5):
         for key, array in first.batch(step).items():
             np.testing.assert_array_equal(array, again.batch(step)[key])
     assert first.batch(0)["source"].tolist() != first.batch(1)["source"].tolist()
-    other = Denoising(changed(config, seed=2), None)
+    other = load_task(changed(config, seed=2), None)
     assert first.batch(0)["source"].tolist() != other.batch(0)["source"].tolist()
     for a, b in zip(first.held_out("valid"), first.held_out("valid"), strict=True):
         for key in a:
             np.testing.assert_array_equal(a[key], b[key])
     assert first.held_out("test") == []
+    assert first.has("valid")
+    assert not first.has("test")
 
 
 def test_an_epoch_is_corrupted_anew(corpus):
-    objective = Denoising(settings("spans", corpus, batch_size=1), None)
+    objective = load_task(settings("spans", corpus, batch_size=1), None)
     objective.windows = type(objective.windows)(objective.corpus.train[:24], 1, 23, 1)
     assert len({tuple(objective.batch(step)["source"][0].tolist()) for step in range(8)}) > 3
 

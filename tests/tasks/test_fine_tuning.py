@@ -6,7 +6,9 @@ import pytest
 from numpylm.gradcheck.example_inputs import jittered
 from numpylm.layers.cross_entropy import IGNORE
 from numpylm.models.heads import classifier_forward
-from numpylm.tasks.fine_tuning import HEAD_TASKS, best_span, word_pieces
+from numpylm.tasks import loading
+from numpylm.tasks.answering import best_span
+from numpylm.tasks.fine_tuning import word_pieces
 from numpylm.tasks.loading import load_task
 from numpylm.tasks.scores import accuracy
 from numpylm.training.data_parallel import DataParallel
@@ -92,7 +94,7 @@ def test_a_span_is_the_answer(corpus, tokenizer):
         logits = np.zeros((batch["ids"].shape[1], 2), np.float32)
         logits[start, 0] = logits[end, 1] = 50.0
         logits[first - 1] = 99.0  # the question cannot be an answer
-        assert objective.answer(rows[i], logits, batch) == example.answer
+        assert objective.answer(rows[i], logits) == example.answer
 
 
 @pytest.mark.parametrize("corpus", ["answering"], indirect=True)
@@ -104,7 +106,7 @@ def test_an_unknown_word_is_not_another_unknown_word(corpus):
     (row,) = objective.rows["valid"]
     logits = np.zeros((30, 2), np.float32)
     logits[7, 0] = logits[8, 1] = 50.0
-    found = objective.answer(row, logits, objective.padded([row]))
+    found = objective.answer(row, logits)
     assert found == "the zebra"
     assert objective.reference(row) == "the giraffe"
 
@@ -275,7 +277,7 @@ def test_the_shortest_context(tmp_path, name):
 def test_every_task_says_what_it_is_compared_with(tmp_path, name):
     corpus = write_task(tmp_path / "data", name)
     objective = load(name, corpus)
-    assert isinstance(objective, HEAD_TASKS[name])
+    assert isinstance(objective, loading.TASKS[name])
     assert objective.baselines() == objective.data.baselines(objective.dataset)
     assert objective.counted in objective.batch(0)
     shapes = {a.shape[0] for a in objective.batch(0).values()}

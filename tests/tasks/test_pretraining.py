@@ -9,9 +9,10 @@ from numpylm.gradcheck.example_inputs import jittered
 from numpylm.layers.cross_entropy import IGNORE
 from numpylm.objectives.next_sentence import bert_pretraining_backward, bert_pretraining_forward
 from numpylm.parameters import leaves, view
-from numpylm.tasks import pretraining
+from numpylm.tasks import next_sentence
 from numpylm.tasks.loading import load_task
-from numpylm.tasks.pretraining import EncoderPretraining, word_starts
+from numpylm.tasks.masked import Masked
+from numpylm.tasks.pretraining import word_starts
 from numpylm.training.data_parallel import DataParallel
 from numpylm.training.trainer import Trainer
 from tests.tiny import changed, documents, fitted, settings, write_documents
@@ -21,7 +22,7 @@ OBJECTIVES = ("masked", "next-sentence", "bert")
 
 @pytest.fixture
 def corpus(tmp_path, monkeypatch):
-    monkeypatch.setattr(pretraining, "PAIRS_HELD_OUT", 200)
+    monkeypatch.setattr(next_sentence, "PAIRS_HELD_OUT", 200)
     return write_documents(tmp_path / "corpus")
 
 
@@ -63,7 +64,7 @@ def pairs_of(objective, batch):
 @pytest.mark.parametrize("name", ["next-sentence", "bert"])
 @pytest.mark.parametrize("context", [24, 9, 64])
 def test_b_follows_a_in_its_document_or_is_of_another(corpus, name, context):
-    objective = EncoderPretraining(settings(name, corpus, context=context, batch_size=50), None)
+    objective = load_task(settings(name, corpus, context=context, batch_size=50), None)
     text = " ".join(s for d in (corpus / "train.txt").read_text().split("\n\n") for s in [d])
     document_of = {w: w.split("s")[0] for w in text.split() if w.startswith("train")}
     stream = {d: " ".join(d.split()) for d in (corpus / "train.txt").read_text().split("\n\n")}
@@ -91,7 +92,7 @@ def test_b_follows_a_in_its_document_or_is_of_another(corpus, name, context):
 
 def test_a_longer_text_loses_its_far_ends(corpus):
     """A keeps its last tokens, B its first, so that the two still touch."""
-    objective = EncoderPretraining(settings("next-sentence", corpus, context=9), None)
+    objective = load_task(settings("next-sentence", corpus, context=9), None)
     lengths = set()
     for step in range(20):
         for a, b, _ in pairs_of(objective, objective.batch(step)):
@@ -101,7 +102,7 @@ def test_a_longer_text_loses_its_far_ends(corpus):
 
 
 def test_masked_windows_are_framed_pieces_of_the_text(corpus):
-    objective = EncoderPretraining(settings("masked", corpus, context=10), None)
+    objective = load_task(settings("masked", corpus, context=10), None)
     stream = objective.streams["train"].tolist()
     seen = set()
     for step in range(12):
@@ -120,8 +121,8 @@ def test_masked_windows_are_framed_pieces_of_the_text(corpus):
 @pytest.mark.parametrize("name", OBJECTIVES)
 def test_a_batch_is_a_function_of_seed_and_step(corpus, name):
     config = settings(name, corpus)
-    first, again = (EncoderPretraining(config, None) for _ in range(2))
-    other = EncoderPretraining(changed(config, seed=2), None)
+    first, again = (load_task(config, None) for _ in range(2))
+    other = load_task(changed(config, seed=2), None)
     for step in (0, 7, 1000):
         assert same(first.batch(step), again.batch(step))
         assert not same(first.batch(step), other.batch(step))
@@ -136,7 +137,7 @@ def test_a_batch_is_a_function_of_seed_and_step(corpus, name):
 
 def test_a_window_is_corrupted_otherwise_in_each_epoch(corpus):
     config = settings("masked", corpus, context=12, batch_size=1)
-    objective = EncoderPretraining(config, None)
+    objective = load_task(config, None)
     per_pass = objective.windows.windows_per_pass
     objective.windows = type(objective.windows)(objective.streams["train"][:12], 1, 10, 1)
     batches = [objective.batch(step) for step in range(6)]
@@ -149,7 +150,7 @@ def test_a_window_is_corrupted_otherwise_in_each_epoch(corpus):
 @pytest.mark.parametrize(("name", "rate"), [("masked", 0.15), ("bert", 0.15), ("masked", 0.4)])
 def test_shares_of_masked_random_and_kept_tokens(corpus, name, rate):
     config = settings(name, corpus, batch_size=64, mask_rate=rate)
-    objective = EncoderPretraining(config, None)
+    objective = load_task(config, None)
     ordinary = chosen = masked = changed_ = 0
     for step in range(60):
         batch = objective.batch(step)
@@ -170,7 +171,7 @@ def test_shares_of_masked_random_and_kept_tokens(corpus, name, rate):
 @pytest.mark.parametrize("tokenizer", ["char", "byte"])
 def test_whole_words_hide_all_characters_of_a_word(corpus, tokenizer):
     config = settings("masked", corpus, tokenizer=tokenizer, whole_words=True, context=30)
-    objective = EncoderPretraining(config, None)
+    objective = load_task(config, None)
     hidden, parts = 0, 0
     for step in range(20):
         batch = objective.batch(step)
@@ -189,7 +190,7 @@ def test_whole_words_hide_all_characters_of_a_word(corpus, tokenizer):
 
 
 def test_word_starts_by_hand(corpus):
-    objective = EncoderPretraining(settings("masked", corpus, tokenizer="char"), None)
+    objective = load_task(settings("masked", corpus, tokenizer="char"), None)
     t, s = objective.vocabulary.tokenizer, objective.special
     ids = np.concatenate([[s.cls], t.encode("the cat"), [s.sep], t.encode("c"), [s.sep, s.pad]])
     assert word_starts(t, ids[None], s)[0].astype(int).tolist() == [
@@ -199,7 +200,7 @@ def test_word_starts_by_hand(corpus):
 
 @pytest.mark.parametrize("tokenizer", ["char", "byte"])
 def test_sentences_of_characters_do_not_run_together(corpus, tokenizer):
-    objective = EncoderPretraining(settings("next-sentence", corpus, tokenizer=tokenizer), None)
+    objective = load_task(settings("next-sentence", corpus, tokenizer=tokenizer), None)
     text = objective.vocabulary.tokenizer.decode(objective.streams["train"])
     assert ". train" in text
     assert ".train" not in text
@@ -213,7 +214,7 @@ def in_float64(objective, seed=0):
 @pytest.mark.parametrize("threads", [1, 2, 3, 4])
 def test_shards_add_up_to_the_serial_gradient(corpus, name, threads):
     config = settings(name, corpus, threads=threads, batch_size=5)
-    objective = EncoderPretraining(config, None)
+    objective = load_task(config, None)
     theta, p = in_float64(objective)
     batch = objective.batch(3)
     if "targets" in batch:  # two shards without a masked token
@@ -235,7 +236,7 @@ def test_shards_add_up_to_the_serial_gradient(corpus, name, threads):
 
 
 def test_two_micro_batches_are_one_large_batch_for_both_losses(corpus):
-    objective = EncoderPretraining(settings("bert", corpus, batch_size=6, context=33), None)
+    objective = load_task(settings("bert", corpus, batch_size=6, context=33), None)
     theta, p = in_float64(objective)
     batch = objective.batch(0)
     parts = [{n: a[i:j] for n, a in batch.items()} for i, j in ((0, 1), (1, 6))]
@@ -249,7 +250,7 @@ def test_two_micro_batches_are_one_large_batch_for_both_losses(corpus):
 
 @pytest.mark.parametrize("which", ["masked", "pairs"])
 def test_each_loss_alone_reaches_the_embeddings(corpus, which):
-    objective = EncoderPretraining(settings("bert", corpus), None)
+    objective = load_task(settings("bert", corpus), None)
     theta, p = in_float64(objective)
     batch = objective.batch(0)
     normalizer = np.array([1.0, 1e30] if which == "masked" else [1e30, 1.0])
@@ -300,7 +301,7 @@ def test_accuracies_are_those_of_the_logits(corpus):
     """Against a loop over rows without padding."""
     from numpylm.models.bert import bert_forward, masked_head_forward, pooler_forward
 
-    objective = EncoderPretraining(settings("bert", corpus), None)
+    objective = load_task(settings("bert", corpus), None)
     theta, p = jittered(objective.init(3)[1], 0, size=0.3, dtype=np.float32)
     masked, pairs, losses = [], [], []
     for batch in objective.held_out("valid"):
@@ -320,7 +321,7 @@ def test_accuracies_are_those_of_the_logits(corpus):
     assert found["masked_accuracy"] == pytest.approx(np.mean(masked))
     assert found["pair_accuracy"] == pytest.approx(np.mean(pairs))
     assert len(pairs) == 200
-    objective.functions = pretraining.FUNCTIONS["masked"]
+    objective.functions = Masked.functions
     batch = objective.held_out("valid")
     total = sum(np.count_nonzero(b["targets"] != IGNORE) for b in batch)
     kept = [{n: a for n, a in b.items() if n != "labels"} for b in batch]
@@ -359,13 +360,15 @@ def test_documents_of_one_sentence_make_no_pairs(corpus, name, part):
     text = "\n\n".join(f"document {i} has a sentence of its own ." for i in range(20))
     (corpus / f"{part}.txt").write_text(text)
     assert "two sentences" in refused(settings(name, corpus))
-    assert EncoderPretraining(settings("masked", corpus), None).held_out("valid")
+    assert load_task(settings("masked", corpus), None).held_out("valid")
 
 
 @pytest.mark.parametrize("name", ["next-sentence", "bert"])
 def test_a_test_text_of_one_document_has_no_pairs(corpus, name):
     (corpus / "test.txt").write_text(documents(1, "test") * 1 + "and more of it . " * 20)
-    assert EncoderPretraining(settings(name, corpus), None).held_out("test") == []
+    task = load_task(settings(name, corpus), None)
+    assert task.held_out("test") == []
+    assert not task.has("test")
 
 
 @pytest.mark.parametrize(("name", "least"), [("masked", 3), ("next-sentence", 5), ("bert", 5)])

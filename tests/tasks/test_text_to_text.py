@@ -9,9 +9,9 @@ from numpylm.generation.beam_search import beam_search, greedy_search
 from numpylm.gradcheck.example_inputs import jittered
 from numpylm.layers.cross_entropy import IGNORE
 from numpylm.objectives.denoising import denoising_forward
-from numpylm.tasks import registry
-from numpylm.tasks.loading import load_task
-from numpylm.tasks.text_to_text import PairTask, Writer, decode_ordinary, encode_known
+from numpylm.tasks.loading import TASKS, load_task
+from numpylm.tasks.trained import decode_ordinary, encode_known
+from numpylm.tasks.writer import Writer
 from numpylm.training.data_parallel import DataParallel
 from numpylm.training.trainer import Trainer
 from tests.tiny import changed, config_of, fitted, settings, write_task
@@ -27,11 +27,9 @@ def corpus(tmp_path):
 @pytest.fixture
 def small_toys(monkeypatch):
     for name in TOYS:
-        task = registry.TASKS[name]
-        load = partial(task.load, sizes=(40, 8, 8), length=5)
-        monkeypatch.setitem(registry.TASKS, name, type(task)(
-            task.name, task.kind, task.default, load, task.baselines, task.score
-        ))  # fmt: skip
+        data = TASKS[name].data
+        load = partial(data.load, sizes=(40, 8, 8), length=5)
+        monkeypatch.setattr(TASKS[name], "data", data._replace(load=load))
 
 
 def shaken(objective, size=0.5):
@@ -53,7 +51,7 @@ def test_the_layout_of_a_batch(corpus, tokenizer, shared):
     config = settings(
         "translation", corpus, tokenizer=tokenizer, shared_vocabulary=shared, context=40
     )
-    objective = PairTask(config, None)
+    objective = load_task(config, None)
     assert (objective.vocabulary.target is None) == shared
     s, t, tokenizers = objective.source, objective.target, objective.vocabulary
     target_tokenizer = tokenizers.target or tokenizers.tokenizer
@@ -72,8 +70,8 @@ def test_the_layout_of_a_batch(corpus, tokenizer, shared):
                 target_tokenizer.decode(target_out[: m - 1]),
             ))  # fmt: skip
     assert sorted(found) == wanted
-    sizes = objective.sizes()
-    assert sizes == (s.vocab_size, None if shared else t.vocab_size, 0)
+    sizes = {"vocab_size": s.vocab_size, "target_vocab_size": None if shared else t.vocab_size}
+    assert objective.sizes(tokenizers) == sizes
     assert objective.count(batch) == np.count_nonzero(batch["target_out"] != IGNORE)
 
 
@@ -81,8 +79,8 @@ def test_vocabularies_come_from_the_training_part(corpus):
     for part, word in (("train", "trainword"), ("valid", "validword")):
         path = corpus / f"{part}.tsv"
         path.write_text(path.read_text() + f"source{word}\ttarget{word}\n")
-    shared = PairTask(settings("translation", corpus), None).vocabulary.tokenizer
-    apart = PairTask(settings("translation", corpus, shared_vocabulary=False), None).vocabulary
+    shared = load_task(settings("translation", corpus), None).vocabulary.tokenizer
+    apart = load_task(settings("translation", corpus, shared_vocabulary=False), None).vocabulary
     assert {"sourcetrainword", "targettrainword"} <= set(shared.words)
     assert not any("validword" in w for w in (*shared.words, *apart.target.words))
     assert "sourcetrainword" in apart.tokenizer.words
@@ -110,7 +108,7 @@ def test_pairs_longer_than_the_context_are_left_out_and_counted(tmp_path, corpus
 
 
 def test_a_source_beyond_the_context_gets_an_empty_answer(corpus):
-    objective = PairTask(settings("translation", corpus, tied=False), None)
+    objective = load_task(settings("translation", corpus, tied=False), None)
     _, p = outspoken(objective, end=-50.0)
     writer = Writer(p, objective.model, objective.vocabulary)
     long, exact = " ".join(["cat"] * 12), " ".join(["cat"] * 11)
@@ -123,7 +121,7 @@ def test_a_source_beyond_the_context_gets_an_empty_answer(corpus):
 @pytest.mark.parametrize("beam", [1, 3])
 def test_the_writer_writes_what_the_search_finds(corpus, shared, beam):
     config = settings("translation", corpus, shared_vocabulary=shared, tied=False)
-    objective = PairTask(config, None)
+    objective = load_task(config, None)
     theta, p = outspoken(objective, end=1.0)
     pairs = objective.dataset.valid
     target = objective.target_tokenizer
@@ -149,7 +147,7 @@ def test_the_writer_writes_what_the_search_finds(corpus, shared, beam):
 @pytest.mark.parametrize("beam", [1, 2])
 def test_an_answer_does_not_depend_on_the_others(corpus, beam):
     """A short source beside a long one is padded, and must not get more room for its answer."""
-    objective = PairTask(settings("translation", corpus, context=40, tied=False), None)
+    objective = load_task(settings("translation", corpus, context=40, tied=False), None)
     _, p = outspoken(objective, end=-50.0)
     writer = Writer(p, objective.model, objective.vocabulary)
     short, long = "cat dog", "cat " * 30 + "dog"
@@ -161,7 +159,7 @@ def test_an_answer_does_not_depend_on_the_others(corpus, beam):
 
 @pytest.mark.parametrize("beam", [0, -1])
 def test_a_beam_below_one_is_refused(corpus, beam):
-    objective = PairTask(settings("translation", corpus), None)
+    objective = load_task(settings("translation", corpus), None)
     writer = Writer(objective.init(0)[1], objective.model, objective.vocabulary)
     with pytest.raises(ValueError, match=f"beam is {beam}"):
         writer.write(["the cat"], beam=beam)
@@ -169,7 +167,7 @@ def test_a_beam_below_one_is_refused(corpus, beam):
 
 def test_label_smoothing_is_for_training_only(corpus):
     config = settings("translation", corpus, label_smoothing=0.3)
-    objective = PairTask(config, None)
+    objective = load_task(config, None)
     theta, p = shaken(objective)
     batch = objective.batch(0)
     plain, smooth = (
@@ -192,7 +190,7 @@ def test_label_smoothing_is_for_training_only(corpus):
 
 
 def test_every_pass_sees_every_pair_once_and_passes_differ(corpus):
-    objective = PairTask(settings("translation", corpus), None)
+    objective = load_task(settings("translation", corpus), None)
     passes = [[objective.buckets.batch(8 * k + i) for i in range(8)] for k in range(2)]
     for one in passes:
         assert sorted(i for batch in one for i in batch) == list(range(30))
@@ -230,8 +228,8 @@ def test_a_tiny_model_learns_to_copy(tmp_path, small_toys):
 
 
 def test_unknown_characters_are_left_out_and_unknown_words_stay(corpus):
-    char = PairTask(settings("translation", corpus, tokenizer="char", context=40), None).vocabulary
-    word = PairTask(settings("translation", corpus), None).vocabulary
+    char = load_task(settings("translation", corpus, tokenizer="char", context=40), None).vocabulary
+    word = load_task(settings("translation", corpus), None).vocabulary
     ids = encode_known(char.tokenizer, "Zcat☃")
     assert char.tokenizer.decode(ids) == "cat"
     assert word.tokenizer.decode(encode_known(word.tokenizer, "zebra cat")) == "<unk> cat"
@@ -245,9 +243,9 @@ def test_a_source_language_is_chosen(tmp_path):
         (folder / f"{part}.de").write_text("hund\nkatze\n" * 3)
         (folder / f"{part}.en").write_text("dog\ncat\n" * 3)
     config = settings("translation", folder)
-    assert PairTask(config, None).dataset.train[0] == ("hund", "dog")
+    assert load_task(config, None).dataset.train[0] == ("hund", "dog")
     back = changed(config, source_language="en", target_language="de")
-    assert PairTask(back, None).dataset.train[0] == ("dog", "hund")
+    assert load_task(back, None).dataset.train[0] == ("dog", "hund")
     with pytest.raises(ValueError, match="go together"):
         changed(config, source_language="en")
     with pytest.raises(ValueError, match="has the languages de, en"):

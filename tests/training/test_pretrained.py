@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from numpylm.parameters import leaves
-from numpylm.tasks import pretraining
+from numpylm.tasks import next_sentence
 from numpylm.training.pretrained import INHERITED, inherited
 from numpylm.training.run_folder import open_run
 from numpylm.training.trainer import Trainer
@@ -13,7 +13,7 @@ from tests.tiny import changed, fitted, settings, write_documents, write_task
 
 @pytest.fixture(autouse=True)
 def _few_pairs(monkeypatch):
-    monkeypatch.setattr(pretraining, "PAIRS_HELD_OUT", 50)
+    monkeypatch.setattr(next_sentence, "PAIRS_HELD_OUT", 50)
 
 
 @pytest.fixture

@@ -21,6 +21,7 @@ from numpylm.training import data_parallel as parallel_module
 from numpylm.training import trainer as trainer_module
 from numpylm.training.checkpoint import load_checkpoint, save_checkpoint
 from numpylm.training.run_folder import open_run
+from numpylm.training.stopping import TrainingDiverged
 from numpylm.training.train_config import TrainConfig
 from numpylm.training.trainer import Trainer
 
@@ -116,7 +117,7 @@ def test_an_absurd_learning_rate_is_reported_as_divergence(tmp_path, config):
     config = dataclasses.replace(
         config, optimizer="sgd", lr=1e30, clip=0.0, warmup=0, schedule="constant"
     )
-    with pytest.raises(ValueError, match="training diverged"):
+    with pytest.raises(TrainingDiverged, match="training diverged"):
         fit(tmp_path / "run", config)
 
 

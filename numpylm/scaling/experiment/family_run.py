@@ -21,12 +21,12 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.data.batches import RandomWindows, evaluation_windows
+from numpylm.data.batches import evaluation_windows
 from numpylm.data.tokenized_corpus import TokenizedCorpus
 from numpylm.files import write_atomically
 from numpylm.scaling.experiment.family import CONTEXT, PlannedRun, Text, counts, planned
 from numpylm.tasks.causal import ROWS, CausalLM
-from numpylm.tasks.task import Task, Vocabulary
+from numpylm.tasks.trained import Vocabulary
 from numpylm.training.checkpoint import copy_into, load_checkpoint
 from numpylm.training.data_parallel import DataParallel
 from numpylm.training.run_folder import Run
@@ -41,17 +41,6 @@ SAVE_EVERY = 30.0  # seconds between checkpoints
 def tokenized(corpus: str, tokenizer: str) -> TokenizedCorpus:
     """The ids of a corpus; a process reads it once for all of its runs."""
     return TokenizedCorpus.load(TrainConfig(corpus=corpus, tokenizer=tokenizer, context=CONTEXT))
-
-
-class FamilyLM(CausalLM):
-    """The language model of one run on a text that has been read already."""
-
-    def __init__(self, settings: TrainConfig, text: TokenizedCorpus) -> None:
-        self.corpus = text
-        Task.__init__(self, settings, Vocabulary(text.tokenizer), text.summary)
-        self.batches = RandomWindows(
-            text.train, settings.batch_size, settings.context, settings.seed
-        )
 
 
 def train(run: PlannedRun, text: Text, valid_tokens: int, folder: Path, parent: int) -> dict:
@@ -95,7 +84,7 @@ def _trainer(run: PlannedRun, text: Text, own: Path) -> Trainer:
         raise ValueError(f"corpus {text.corpus} is not the one that the sweep was planned for; "
                          "it differs between machines and Python versions")  # fmt: skip
     settings = run.settings(text)
-    task = FamilyLM(settings, data)
+    task = CausalLM(settings, Vocabulary(data.tokenizer), data)
     folder = Run(own, settings, task.vocabulary, task.summary, {}, [])
     trainer = Trainer(folder, task, *task.init(run.seed))
     trainer.progress["seconds"] = 0.0
@@ -152,7 +141,7 @@ def step_seconds(width: int, text: Text, seconds: float = 0.25) -> tuple[float, 
     means = []
     for batch_size in (small, large):
         settings = dataclasses.replace(run, batch_size=batch_size, steps=10**6).settings(text)
-        task = FamilyLM(settings, data)
+        task = CausalLM(settings, Vocabulary(data.tokenizer), data)
         theta, p = task.init(1)
         nowhere = Run(Path(), settings, task.vocabulary, task.summary, {}, [])
         trainer = Trainer(nowhere, task, theta, p)
