@@ -11,6 +11,8 @@ from numpylm.models.bert import bert_forward, masked_head_forward, pooler_forwar
 from numpylm.models.heads import classifier_forward
 from numpylm.pipelines.predictor import Predictor, load_predictor
 from numpylm.tasks import next_sentence
+from numpylm.tasks.classification import Classification
+from numpylm.tasks.trained import Trained
 from numpylm.training.checkpoint import load_checkpoint, save_checkpoint
 from numpylm.training.data_parallel import DataParallel
 from tests.tiny import fitted, settings, write_documents, write_task
@@ -73,7 +75,7 @@ def test_a_class_and_its_probability(trained, tokenizer):
     for text in ("the cat sees the dog", "The CAT sees, the dog", "the owl hears the bee ."):
         answer = found.predict(text)
         split = text.lower().replace(",", " ,")
-        t, s = found.run.vocabulary.tokenizer, found._special
+        t, s = found.run.vocabulary.tokenizer, found.trained.special
         if tokenizer == "char":
             split = "".join(c for c in split if c in t.symbols)
         ids = np.concatenate([[s.cls], t.encode(split), [s.sep]])[None]
@@ -149,7 +151,7 @@ def test_where_the_decoder_looked(trained):
 @pytest.mark.parametrize("tokenizer", ["word", "char", "byte"])
 def test_gaps_are_filled_as_the_head_says(trained, name, tokenizer):
     found = load_predictor(trained(name, tokenizer))
-    t, s = found.run.vocabulary.tokenizer, found._special
+    t, s = found.run.vocabulary.tokenizer, found.trained.special
     answer = found.predict("The [MASK] sees the d[MASK]g")
     if tokenizer == "word":
         pieces = ["the", None, "sees the d", None, "g"]
@@ -174,7 +176,7 @@ def test_gaps_are_filled_as_the_head_says(trained, name, tokenizer):
 def test_whether_b_follows_a(trained, name):
     found = load_predictor(trained(name))
     answer = found.predict("The cat sees.", second="The dog hears.")
-    t, s = found.run.vocabulary.tokenizer, found._special
+    t, s = found.run.vocabulary.tokenizer, found.trained.special
     a, b = t.encode("the cat sees ."), t.encode("the dog hears .")
     ids = np.concatenate([[s.cls], a, [s.sep], b, [s.sep]])[None]
     segments = (np.arange(11) >= 6)[None].astype(np.int64)
@@ -240,6 +242,18 @@ def test_a_text_of_unknown_characters_is_no_text(trained, name):
         assert "knows none of" in refused(found, "cat", second="☃")
 
 
+def test_a_task_answers_without_its_corpus(trained):
+    run, p = (found := load_predictor(trained("classification"))).run, found.p
+    alone = Trained(p, run.model, run.vocabulary)
+    text = "the cat sees the dog"
+    assert Classification.predict(alone, text) == found.predict(text)
+    with pytest.raises(ValueError, match="the model takes 24"):
+        Classification.predict(alone, "cat " * 30)
+    none = load_predictor(trained("classification", "char"))
+    with pytest.raises(ValueError, match="the vocabulary of this model knows none of"):
+        Classification.predict(Trained(none.p, none.run.model, none.run.vocabulary), "☃")
+
+
 def test_a_language_model_and_a_task_model_point_to_each_other(trained):
     causal, task = trained("causal"), trained("labelling")
     with pytest.raises(ValueError, match=f"numpylm generate {causal}"):
@@ -255,7 +269,7 @@ def test_a_language_model_and_a_task_model_point_to_each_other(trained):
 def test_sentinels_are_read_and_written(trained, monkeypatch, tokenizer):
     """``<0>`` is one token of the source; the answer names the sentinels between its parts."""
     predictor = load_predictor(trained("spans", tokenizer))
-    own, special = predictor.run.vocabulary.tokenizer, predictor._special
+    own, special = predictor.run.vocabulary.tokenizer, predictor.trained.special
     seen = []
 
     def write_ids(self, sources, *, beam=1):
