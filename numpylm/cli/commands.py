@@ -13,7 +13,6 @@ from numpylm.cli.printing import (
     final_scores,
     introduce,
     perplexity,
-    plain,
     print_cost,
     print_evaluation,
     print_losses,
@@ -23,7 +22,6 @@ from numpylm.cli.printing import (
 )
 from numpylm.cli.run_setup import chosen_settings, folder_of, given_settings, resumed, started
 from numpylm.pipelines.language_model import load
-from numpylm.tasks.text_to_text import PairTask
 from numpylm.training.presets import PRESET_OF, last_rate, preset
 from numpylm.training.pretrained import inherited
 from numpylm.training.run_folder import open_run, require_free
@@ -44,7 +42,7 @@ def train(arguments: argparse.Namespace) -> int:
     if not _fitted(trainer, arguments.json):
         return 130
     last = run.metrics[-1]
-    scores = final_scores(trainer) if run.config.objective != "causal" else {}
+    scores = {} if trainer.task.language_model else final_scores(trainer)
     if arguments.json:
         figures = {"run": str(run.folder), **last, "baselines": run.baselines}
         print(json.dumps(figures | ({"scores": scores} if scores else {})))
@@ -123,6 +121,7 @@ def predict(arguments: argparse.Namespace) -> int:
     if arguments.file:
         texts = [line for line in read_text(Path(arguments.file)).splitlines() if line.strip()]
     predictor = load_predictor(arguments.run)
+    readable = predictor.run.config.task.readable
     if arguments.attention:
         predictor.require_attention()
     for number, text in enumerate(texts, 1):
@@ -130,7 +129,7 @@ def predict(arguments: argparse.Namespace) -> int:
             found = predictor.predict(text, second=arguments.second, beam=arguments.beam)
         except ValueError as error:
             raise ValueError(f"text {number}: {error}" if len(texts) > 1 else str(error)) from None
-        print(json.dumps(found, ensure_ascii=False) if arguments.json else plain(found))
+        print(json.dumps(found, ensure_ascii=False) if arguments.json else readable(found))
     if arguments.attention:
         from numpylm.plots.runs import plot_attention
 
@@ -171,11 +170,10 @@ def evaluate(arguments: argparse.Namespace) -> int:
         what, loss = arguments.text, load(arguments.run).loss(read_text(Path(arguments.text)))
     else:
         what, trainer = arguments.split, Trainer.resume(arguments.run)
-        others = trainer.evaluate(what)
+        with trainer.parallel() as parallel:
+            others = trainer.task.measure(parallel, what)
+            others |= trainer.task.scores(parallel, what, beam=arguments.beam)
         loss = others.pop("loss")
-        if isinstance(trainer.task, PairTask):
-            with trainer.parallel() as parallel:
-                others |= trainer.task.scores(parallel, what, beam=arguments.beam)
     figures = {"loss": loss, "perplexity": perplexity(loss), "bits_per_token": loss / math.log(2)}
     if arguments.json:
         print(json.dumps({"run": arguments.run, "text": what, **figures, **others}))
@@ -221,7 +219,7 @@ def bench(arguments: argparse.Namespace) -> int:
     from numpylm.cost.step_time import benchmark
 
     config = dataclasses.replace(preset(arguments.preset), **given_settings(arguments))
-    if config.objective != "causal":
+    if not config.task.language_model:
         raise ValueError(f"bench times the language model; preset {arguments.preset} is none")
     figures = benchmark(config, arguments.vocab_size, arguments.seconds)
     if arguments.json:

@@ -7,19 +7,16 @@ import shlex
 from pathlib import Path
 
 from numpylm.pipelines.language_model import load
-from numpylm.tasks.text_to_text import PairTask
 from numpylm.training.trainer import Trainer
 
 
 def introduce(trainer: Trainer) -> None:
     """Say what is about to be trained, and on what."""
-    c, data = trainer.config, trainer.task.summary
+    c = trainer.config
     print(
         f"{trainer.run.folder}: {trainer.theta.size:,} parameters ({c.n_layers} layers, "
         f"{c.n_heads} heads, d_model {c.d_model}, context {c.context}), "
-        f"vocabulary {trainer.task.model.vocab_size:,}\n"
-        f"{c.objective} on {data['name']} ({c.tokenizer} tokens): "
-        + ", ".join(_counted(name, value) for name, value in data.items() if name not in NAMES),
+        f"vocabulary {trainer.task.model.vocab_size:,}\n{trainer.task.describe()}",
         flush=True,
     )
 
@@ -40,13 +37,8 @@ def final_scores(trainer: Trainer) -> dict[str, dict[str, float]]:
     scores = {}
     with trainer.parallel() as parallel:
         for split in ("valid", "test"):
-            try:
-                if not trainer.task.held_out(split):
-                    continue
-            except ValueError:  # a test text that is shorter than a context
-                continue
-            scores[split] = trainer.task.measure(parallel, split)
-            if isinstance(trainer.task, PairTask):
+            if trainer.task.has(split):
+                scores[split] = trainer.task.measure(parallel, split)
                 scores[split] |= trainer.task.scores(parallel, split)
     return scores
 
@@ -64,9 +56,9 @@ def print_scores(trainer: Trainer, results: dict[str, dict[str, dict[str, float]
     for name, value in trainer.run.baselines.items():
         print(f"  {name:<20} {main} {value:.4f}")
     folder = trainer.run.folder
-    use = "generate" if trainer.config.objective == "causal" else "predict"
-    end = "" if use == "generate" else " …"
-    print(f"\nloss curve: {folder / 'loss.png'}\nuse it:     numpylm {use} {quoted(folder)}{end}")
+    name = quoted(folder)
+    use = f"generate {name}" if trainer.task.language_model else f"predict {name} …"
+    print(f"\nloss curve: {folder / 'loss.png'}\nuse it:     numpylm {use}")
 
 
 def print_evaluation(
@@ -80,27 +72,11 @@ def print_evaluation(
         print(f"  {name} {value:.4f}")
 
 
-def print_samples(trainer: Trainer, count: int = 3) -> None:
+def print_samples(trainer: Trainer) -> None:
     """What an encoder-decoder writes for the first validation examples, with the reference."""
-    if not isinstance(trainer.task, PairTask):
-        return
-    pairs = trainer.task.dataset.valid[:count]
     with trainer.parallel() as parallel:
-        written = trainer.task.writer(parallel).write([pair.source for pair in pairs])
-    for pair, text in zip(pairs, written, strict=True):
-        print(f"\nsource     {pair.source}\nwritten    {text}\nreference  {pair.target}")
-
-
-def plain(found: dict) -> str:
-    """A prediction as a line for a reader."""
-    if "labels" in found:
-        return " ".join(f"{w}/{x}" for w, x in zip(found["words"], found["labels"], strict=True))
-    if "gaps" in found:
-        gaps = [", ".join(f"{w} {p:.2f}" for w, p in gap.items()) for gap in found["gaps"]]
-        return "\n".join(gaps)
-    if "label" in found:
-        return f"{found['label']}   {found['probability']:.3f}"
-    return str(found.get("text", found.get("answer", found.get("follows"))))
+        for sample in trainer.task.samples(parallel):
+            print(f"\n{sample}")
 
 
 def print_cost(c: dict) -> None:
@@ -122,14 +98,6 @@ def print_cost(c: dict) -> None:
     print(f"energy      {1e3 * c['energy_kwh']:.3g} Wh: {c['watts']:.1f} W ({power}), "
           f"PUE {c['pue']:g}")  # fmt: skip
     print(f"CO2e        {c['co2_g']:.3g} g: {c['grid_g_per_kwh']:g} g/kWh")
-
-
-NAMES = ("name", "sha256")  # of a summary: no counts
-
-
-def _counted(name: str, value: float) -> str:
-    """``train_tokens 12,345`` or a share in per cent."""
-    return f"{value:.1%} {name}" if isinstance(value, float) else f"{value:,} {name}"
 
 
 def perplexity(loss: float) -> float:
