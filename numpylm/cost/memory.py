@@ -25,42 +25,17 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
-from numpylm.layers.cross_entropy import IGNORE
 from numpylm.models.bert import BERTConfig
 from numpylm.models.gpt import GPTConfig
 from numpylm.models.heads import ClassifierConfig
 from numpylm.models.seq2seq import Seq2SeqConfig
 from numpylm.objectives.causal import BLOCKED_FROM
-from numpylm.parameters import Array
+from numpylm.tasks.task import Shape
 
 BYTES = 4  # of a float32
-
-
-@dataclass(frozen=True)
-class Shape:
-    """What the cost of a batch depends on; the words of ``scaling.counting.forward_flops``."""
-
-    batch: int  # sequences, B
-    length: int  # T, of the target in an encoder-decoder
-    source_length: int | None  # S, in an encoder-decoder
-    predicted: int | None  # tokens that go through the output matrix; None: all
-    pairs: int  # next-sentence predictions
-
-
-def shape_of(batch: dict[str, Array]) -> Shape:
-    """The shape of a batch of any objective."""
-    if "target_in" in batch:
-        rows, length = batch["target_in"].shape
-        return Shape(rows, length, batch["source"].shape[1], None, 0)
-    rows, length = batch["ids"].shape
-    predicted = np.count_nonzero(batch["targets"] != IGNORE) if "targets" in batch else 0
-    return Shape(rows, length, None, int(predicted), rows if "labels" in batch else 0)
 
 
 def activation_bytes(config: Any, shape: Shape, *, training: bool = True) -> dict[str, int]:

@@ -21,15 +21,15 @@ from typing import Any
 import numpy as np
 
 from numpylm.cost.energy import GRAMS_PER_KWH, WATTS_PER_GB, WATTS_PER_THREAD, emissions
-from numpylm.cost.memory import Shape, free_bytes, process_bytes, run_bytes, shape_of
+from numpylm.cost.memory import free_bytes, process_bytes, run_bytes
 from numpylm.models.counting import forward_flops, parameter_counts
 from numpylm.parameters import Array
 from numpylm.tasks.loading import load_task
-from numpylm.tasks.task import Task
+from numpylm.tasks.task import Shape, Task
 from numpylm.training.data_parallel import DataParallel
 from numpylm.training.run_folder import Run
 from numpylm.training.train_config import TrainConfig
-from numpylm.training.trainer import Trainer, tokens_in
+from numpylm.training.trainer import Trainer
 
 SAMPLE = 64  # batches that stand for all
 MIB = 2**20
@@ -54,9 +54,9 @@ def predict_cost(
     task.baselines()
     setup = _clocks() - began
     batches = [task.batch(i) for i in range(min(SAMPLE, config.steps * config.accumulate))]
-    shapes = [shape_of(batch) for batch in batches]
+    shapes = [task.shape(batch) for batch in batches]
     per_batch = float(np.mean([step_flops(task.model, shape) for shape in shapes]))
-    tokens = float(np.mean([tokens_in(batch) for batch in batches]))
+    tokens = float(np.mean([task.tokens(batch) for batch in batches]))
     updates = config.steps * config.accumulate
     counts = parameter_counts(task.model)
     memory, fits = _memory(task, shapes, counts["total"])
@@ -91,7 +91,7 @@ def step_flops(model: Any, shape: Shape) -> int:
 
 def _memory(task: Task, steps: list[Shape], parameters: int) -> tuple[dict, bool]:
     """MiB by part, with what the process holds already; and whether that much is free."""
-    evaluations = [shape_of(batch) for batch in task.held_out("valid")]
+    evaluations = [task.shape(batch) for batch in task.held_out("valid")]
     settings = task.settings
     moments = int(settings.momentum > 0) if settings.optimizer == "sgd" else 2
     parts = run_bytes(task.model, parameters, steps, evaluations,
@@ -139,7 +139,7 @@ def _timed_steps(trainer: Trainer, parallel: DataParallel, seconds: float) -> tu
         trainer.update(parallel)
     numbers = range(first * accumulate, trainer.step * accumulate)
     task = trainer.task
-    done = sum(step_flops(task.model, shape_of(task.batch(i))) for i in numbers)
+    done = sum(step_flops(task.model, task.shape(task.batch(i))) for i in numbers)
     return done, spent, trainer.step - first
 
 
@@ -153,5 +153,5 @@ def _evaluation_time(task: Task, parallel: DataParallel) -> Array:
     start = _clocks()
     parallel.losses(sample, normalizer)
     spent = _clocks() - start
-    both = [sum(step_flops(task.model, shape_of(b)) for b in bs) for bs in (sample, batches)]
+    both = [sum(step_flops(task.model, task.shape(b)) for b in bs) for bs in (sample, batches)]
     return spent * (task.evaluation_passes * both[1] / both[0])

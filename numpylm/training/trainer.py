@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.data.batches import Batch
 from numpylm.files import locked, write_atomically
 from numpylm.optim.adam import decay_of_matrices
 from numpylm.optim.clipping import clip_factor
@@ -178,7 +177,7 @@ class Trainer:
         self.progress["loss_sum"] += loss
         self.progress["updates"] += 1
         self.progress["gradient_norm"] = norm
-        self.progress["tokens"] += sum(tokens_in(b) for b in micro_batches)
+        self.progress["tokens"] += sum(self.task.tokens(b) for b in micro_batches)
 
     def _measure(
         self, parallel: DataParallel, tokens_per_second: float, log: Callable[[str], object] | None
@@ -251,9 +250,3 @@ class Trainer:
         last, updates = self.run.metrics[-1], self.progress["updates"]
         loss = self.progress["loss_sum"] / updates if updates else last["train_loss"]
         return f"loss={loss:.3f} val={last['val_loss']:.3f} {tokens_per_second:,.0f} tok/s"
-
-
-def tokens_in(batch: Batch) -> int:
-    """Positions of a batch, padding included: of the target where there are two sequences."""
-    ids = batch["target_in"] if "target_in" in batch else batch["ids"]
-    return ids.size

@@ -13,14 +13,12 @@ import pytest
 from numpylm.cli import main
 from numpylm.cost.energy import emissions
 from numpylm.cost.memory import (
-    Shape,
     activation_bytes,
     backward_bytes,
     free_bytes,
     model_bytes,
     process_bytes,
     run_bytes,
-    shape_of,
 )
 from numpylm.cost.run_cost import predict_cost, step_flops
 from numpylm.layers.cross_entropy import IGNORE
@@ -35,6 +33,13 @@ from numpylm.objectives.fine_tuning import classification_backward, classificati
 from numpylm.objectives.masked import masked_lm_backward, masked_lm_forward
 from numpylm.objectives.next_sentence import bert_pretraining_backward, bert_pretraining_forward
 from numpylm.parameters import view
+from numpylm.tasks.causal import CausalLM
+from numpylm.tasks.classification import Classification
+from numpylm.tasks.labelling import Labelling
+from numpylm.tasks.masked import Masked
+from numpylm.tasks.next_sentence import Bert
+from numpylm.tasks.task import Shape
+from numpylm.tasks.toy import Copy
 from numpylm.training.presets import preset
 
 V, B, T, S = 300, 12, 40, 56  # tokens, sequences, lengths of target and source
@@ -67,6 +72,8 @@ KINDS = {
     "labelling": (ClassifierConfig, classifier_init, classification_forward,
                   classification_backward),
 }  # fmt: skip
+TASK = {"gpt": CausalLM, "seq2seq": Copy, "masked": Masked, "bert": Bert,
+        "classifier": Classification, "labelling": Labelling}  # fmt: skip
 
 
 def kept_bytes(cache, parameters):
@@ -111,10 +118,10 @@ def test_memory_is_what_the_forward_keeps_and_the_backward_reaches(kind, choices
     backward(p, dp, np.float32(1.0), cache)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    counted = activation_bytes(config, shape_of(batch))
+    counted = activation_bytes(config, TASK[kind].shape(batch))
     assert sum(counted.values()) == pytest.approx(kept, rel=0.015)
     assert ("dropout masks" in counted) == (config.dropout > 0)
-    backward_at_most = backward_bytes(config, shape_of(batch))
+    backward_at_most = backward_bytes(config, TASK[kind].shape(batch))
     assert sum(counted.values()) + backward_at_most == pytest.approx(peak, rel=0.12)
 
 
@@ -143,7 +150,7 @@ def test_the_peak_is_a_step_an_evaluation_or_a_checkpoint():
 
 def test_flops_of_a_step_are_those_of_the_counting(rng):
     config = Seq2SeqConfig(vocab_size=V, d_model=64, n_layers=2, n_heads=4, d_ff=192, context=S)
-    shape = shape_of(batch_of("seq2seq", rng))
+    shape = Copy.shape(batch_of("seq2seq", rng))
     assert shape == Shape(B, T, S, None, 0)
     assert step_flops(config, shape) == training_flops(config, B, T, source_length=S)
 
