@@ -137,23 +137,21 @@ class Answering(HeadTask):
 
     def encode(self, example: Question) -> Row | None:
         question = encode_known(self.vocabulary.tokenizer, example.question)
-        pieces = word_pieces(self.vocabulary.tokenizer, tuple(example.story.split()))
+        words = tuple(example.story.split())
+        pieces = word_pieces(self.vocabulary.tokenizer, words)
         ends = np.cumsum([len(piece) for piece in pieces])
         if len(question) + ends[-1] + 3 > self.settings.context:
             self.too_long += 1
             return None
-        offset = len(question) + 2
-        spans = np.array(
-            [ends[example.start] - len(pieces[example.start]), ends[example.end - 1] - 1]
-        )
-        story = np.concatenate(pieces)
+        first = ends[example.start] - len(pieces[example.start])
+        spans, story = np.array([first, ends[example.end - 1] - 1]), np.concatenate(pieces)
         return {
             "ids": np.concatenate([question, story]),  # for its length
             "question": question,
             "story": story,
-            "word_of": np.repeat(np.arange(len(pieces)), [len(piece) for piece in pieces]),
-            "words": np.array(example.story.split()),
-            "spans": spans + offset,
+            "word_of": words_of(pieces),
+            "words": np.array(words),
+            "spans": spans + len(question) + 2,
         }
 
     def padded(self, rows: list[Row]) -> Batch:
@@ -183,9 +181,13 @@ class Answering(HeadTask):
         logits, _ = classifier_forward(
             trained.p, batch["ids"], batch["segments"], config=trained.model
         )
-        word_of = np.repeat(np.arange(len(pieces)), [len(piece) for piece in pieces])
-        start, stop = best_span(logits[0], len(question) + 2, word_of)
+        start, stop = best_span(logits[0], len(question) + 2, words_of(pieces))
         return {"answer": " ".join(words[start : stop + 1]), "start": start, "end": stop + 1}
+
+
+def words_of(pieces: list[Array]) -> Array:
+    """The number of the word (n,) that each token of a story belongs to."""
+    return np.repeat(np.arange(len(pieces)), [len(piece) for piece in pieces])
 
 
 def best_span(logits: Array, offset: int, word_of: Array) -> tuple[int, int]:

@@ -101,10 +101,6 @@ class HeadTask(DatasetTask):
         rows = self.rows["train"]
         return self.padded([rows[i] for i in self.buckets.batch(step)])
 
-    def has(self, split: str) -> bool:
-        """Whether an example of the split fits the context."""
-        return bool(self.rows[split])
-
     def held_out(self, split: str) -> list[Batch]:
         """All examples of a split in their order."""
         rows = self.rows[split]

@@ -112,7 +112,7 @@ class Task:
 
     def has(self, split: str) -> bool:
         """Whether there is a "train", "valid" or "test" split with something to measure."""
-        raise NotImplementedError
+        return bool(self.held_out(split))
 
     def held_out(self, split: str) -> list[Batch]:
         """All of "train", "valid" or "test" in batches that are the same each time.

@@ -149,10 +149,6 @@ class PairTask(DatasetTask, EncoderDecoderTask):
             "target_out": pad_rows([t[1:] for _, t in pairs], IGNORE),
         }
 
-    def has(self, split: str) -> bool:
-        """Whether a pair of the split fits the context."""
-        return bool(self.encoded[split])
-
     def held_out(self, split: str) -> list[Batch]:
         """All pairs, in batches by length."""
         pairs = sorted(self.encoded[split], key=lambda pair: len(pair[0]))

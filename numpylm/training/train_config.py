@@ -37,8 +37,9 @@ READ_BY: dict[str, tuple[str, tuple[str, ...]]] = {
     "beta2": ("optimizer", ("adam", "adamw")),
     "weight_decay": ("optimizer", ("adamw",)),
 } | {
-    name: ("objective", tuple(n for n, task in TASKS.items() if name in task.reads))
-    for name in {name for task in TASKS.values() for name in task.reads}
+    name: ("objective", tuple(n for n, other in TASKS.items() if name in other.reads))
+    for task in TASKS.values()
+    for name in task.reads
 }
 
 
