@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import fields
 from typing import Any
 
+from numpylm.fast import IMPLEMENTATION  # and with it the twins, in the tables
 from numpylm.models.bert import BERTConfig, bert_init
 from numpylm.models.gpt import GPTConfig, gpt_init
 from numpylm.models.heads import ClassifierConfig, classifier_init
@@ -48,7 +49,8 @@ def model_of(
     ``settings`` has an ``objective`` and the model's fields under their own names. Raises
     ``ValueError`` for a shape that cannot work.
     """
-    sizes: dict[str, Any] = {"vocab_size": vocab_size}
+    implementation = "plain" if settings.plain else IMPLEMENTATION
+    sizes: dict[str, Any] = {"vocab_size": vocab_size, "implementation": implementation}
     kind = kind_of(settings.objective)
     config_class: Any
     init: Any
