@@ -4,8 +4,8 @@ A module imports what stands before it or beside it, also inside functions. CONT
 """
 
 ORDER = (
-    "files", "parameters", "layers", "models", "objectives", "optim", "gradcheck", "data",
-    "baselines", "parallel", "fast", "generation", "tasks", "training", "pipelines",
+    "files", "parameters", "layers", "models", "objectives", "optim", "fast", "gradcheck", "data",
+    "baselines", "parallel", "generation", "tasks", "training", "pipelines",
     "scaling.laws", "scaling.fit", "scaling.experiment", "plots", "scaling.report", "cost", "book",
     "cli", "__main__",
 )  # fmt: skip

@@ -10,11 +10,8 @@ import pytest
 
 from numpylm.gradcheck.example_inputs import jittered
 from numpylm.models.config import StackConfig
-from numpylm.models.layer import (
-    transformer_layer_backward,
-    transformer_layer_forward,
-    transformer_layer_init,
-)
+from numpylm.models.decoder import decoder_init, decoder_layer_backward, decoder_layer_forward
+from numpylm.models.encoder import encoder_init, encoder_layer_backward, encoder_layer_forward
 from numpylm.parameters import leaves, view
 
 with warnings.catch_warnings():
@@ -76,7 +73,8 @@ def copy_weights(p, layer, cross):
 def test_a_layer_equals_pytorchs(rng, norm, activation, kind):
     cross = kind == "decoder"
     config = StackConfig(n_layers=1, n_heads=H, d_model=D, d_ff=F, norm=norm, activation=activation)
-    theta, p = jittered(transformer_layer_init(rng, config, cross=cross), rng)
+    stack = decoder_init(rng, config, cross=True) if cross else encoder_init(rng, config)
+    theta, p = jittered(stack.layers[0], rng)
     cls = torch.nn.TransformerDecoderLayer if cross else torch.nn.TransformerEncoderLayer
     gelu = torch.nn.GELU(approximate="tanh")
     layer = cls(
@@ -92,20 +90,21 @@ def test_a_layer_equals_pytorchs(rng, norm, activation, kind):
     tx, tm = (torch.tensor(a, requires_grad=True) for a in (x, memory))
     if cross:
         inputs = (x, memory)
-        settings = {"causal": True, "memory_mask": memory_mask}
+        settings = {"memory_mask": memory_mask}
         future = torch.triu(torch.ones(T, T, dtype=torch.bool), 1)
         expected = layer(
             tx, tm, tgt_mask=future, memory_key_padding_mask=torch.tensor(~memory_mask)
         )
     else:
         inputs = (x,)
-        settings = {"causal": False, "mask": mask}
+        settings = {"mask": mask}
         expected = layer(tx, src_key_padding_mask=torch.tensor(~mask))
     expected.backward(torch.tensor(dy))
 
-    y, cache = transformer_layer_forward(p, *inputs, config=config, **settings)
+    forward = decoder_layer_forward if cross else encoder_layer_forward
+    y, cache = forward(p, *inputs, config=config, **settings)
     dp = view(p, np.zeros_like(theta))
-    d = transformer_layer_backward(p, dp, dy, cache)
+    d = (decoder_layer_backward if cross else encoder_layer_backward)(p, dp, dy, cache)
     np.testing.assert_allclose(y, expected.detach().numpy(), rtol=1e-10, atol=1e-10)
     for ours, theirs in zip(d if cross else (d,), (tx, tm), strict=False):
         np.testing.assert_allclose(ours, theirs.grad.numpy(), rtol=1e-10, atol=1e-10)

@@ -145,18 +145,17 @@ def generate(arguments: argparse.Namespace) -> int:
     if arguments.samples < 1:
         raise ValueError(f"samples is {arguments.samples}; it must be at least 1")
     lm, prompt = load(arguments.run), arguments.prompt
-    with lm.reader(arguments.threads) as read:
-        for number in range(arguments.samples):
-            pieces = lm.stream(prompt, seed=arguments.seed + number, read=read, **sampling)
-            first = next(pieces, "")  # an error in the prompt shows before anything is printed
-            if arguments.json:
-                text = prompt + first + "".join(pieces)
-                print(json.dumps({"run": arguments.run, "prompt": prompt, "text": text}))
-                continue
-            print("---\n" * (number > 0) + prompt + first, end="", flush=True)
-            for piece in pieces:
-                print(piece, end="", flush=True)
-            print()
+    for number in range(arguments.samples):
+        pieces = lm.stream(prompt, seed=arguments.seed + number, **sampling)
+        first = next(pieces, "")  # an error in the prompt shows before anything is printed
+        if arguments.json:
+            text = prompt + first + "".join(pieces)
+            print(json.dumps({"run": arguments.run, "prompt": prompt, "text": text}))
+            continue
+        print("---\n" * (number > 0) + prompt + first, end="", flush=True)
+        for piece in pieces:
+            print(piece, end="", flush=True)
+        print()
     return 0
 
 

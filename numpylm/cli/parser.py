@@ -97,7 +97,6 @@ def _parser() -> argparse.ArgumentParser:
     option(p, "--top-p", 1.0, "draw from the fewest tokens that reach this probability")
     option(p, "--seed", 0, "same seed, same text")
     option(p, "--samples", 1, "texts, each with the next seed, --- between them")
-    option(p, "--threads", 1, "processes that share the work, one a head at most")
 
     p = _command(commands, "evaluate", "loss and perplexity of a trained model")
     p.add_argument("run", help="a run folder, such as runs/tiny")

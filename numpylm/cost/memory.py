@@ -9,7 +9,7 @@ numbers of 4 bytes:
     activations      what the forward keeps for the backward, until it is used
         vectors            8 n D a layer: layer norms, inputs of matrices, queries, keys, values
         attention weights  n H T a layer; at most, since attention in tiles keeps fewer
-        feed-forward       2 n F a layer with GELU, n F with ReLU
+        feed-forward       2 n F a layer with GELU, 3 n F in its plain form, n F with ReLU
         dropout masks      of all that is dropped
         logits             n V, and as much again for their gradient, unless it takes their place
     backward         what it holds besides: the gradients of the layer where it is
@@ -28,11 +28,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from numpylm.fast.cross_entropy import BLOCKED_FROM
 from numpylm.models.bert import BERTConfig
 from numpylm.models.gpt import GPTConfig
 from numpylm.models.heads import ClassifierConfig
 from numpylm.models.seq2seq import Seq2SeqConfig
-from numpylm.objectives.causal import BLOCKED_FROM
 from numpylm.tasks.task import Shape
 
 BYTES = 4  # of a float32
@@ -72,7 +72,9 @@ def _add_stack(
     vectors = 8 * n * d + (0 if memory is None else 4 * n * d + 2 * batch * memory * d)
     kept["vectors"] += layers * vectors + (n * d if config.norm == "pre" else 0)
     kept["attention weights"] += layers * weights
-    kept["feed-forward"] += layers * n * config.d_ff * (2 if config.activation == "gelu" else 1)
+    plain = config.implementation == "plain"
+    numbers = 2 + plain if config.activation == "gelu" else 1
+    kept["feed-forward"] += layers * n * config.d_ff * numbers
     residuals = 2 if memory is None else 3
     kept["dropout masks"] += layers * (2 * weights + residuals * n * d) + n * d
 
@@ -87,8 +89,12 @@ def _logits(config: Any, shape: Shape) -> int:
 
 
 def _in_place(config: Any, shape: Shape, shards: int) -> bool:
-    """Is the loss computed in the logits' memory, as that of large causal models?"""
-    return isinstance(config, GPTConfig) and _logits(config, shape) // shards >= BLOCKED_FROM
+    """Is the loss computed in the logits' memory, as the twin in ``fast/`` does if they are large?
+
+    It does so for causal models only.
+    """
+    fast = isinstance(config, GPTConfig) and config.implementation == "fast"
+    return fast and _logits(config, shape) // shards >= BLOCKED_FROM
 
 
 def backward_bytes(config: Any, shape: Shape, threads: int = 1) -> int:
@@ -100,7 +106,9 @@ def backward_bytes(config: Any, shape: Shape, threads: int = 1) -> int:
     longest = max(shape.length, shape.source_length or 0)
     n, d = shape.batch * longest, config.d_model
     logits = 0 if _in_place(config, shape, threads) else _logits(config, shape)
-    feed_forward = n * config.d_ff * (4 if config.activation == "gelu" else 2) + 2 * n * d
+    plain = config.implementation == "plain"
+    numbers = 4 + plain if config.activation == "gelu" else 2
+    feed_forward = n * config.d_ff * numbers + 2 * n * d
     attention = 3 * n * config.n_heads * longest + 4 * n * d
     output = threads * d * config.vocab_size if _logits(config, shape) else 0
     return BYTES * (logits + max(feed_forward, attention, output))

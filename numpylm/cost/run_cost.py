@@ -26,7 +26,7 @@ from numpylm.models.counting import forward_flops, parameter_counts
 from numpylm.parameters import Array
 from numpylm.tasks.loading import load_task
 from numpylm.tasks.task import Shape, Task
-from numpylm.training.data_parallel import DataParallel
+from numpylm.training.loop import OneProcess
 from numpylm.training.run_folder import Run
 from numpylm.training.train_config import TrainConfig
 from numpylm.training.trainer import Trainer
@@ -72,7 +72,8 @@ def predict_cost(
         "memory_by_part_mib": memory,
     }
     gigabytes = figures["memory_mib"] * MIB / 1e9
-    power = WATTS_PER_THREAD * config.threads + WATTS_PER_GB * gigabytes if watts is None else watts
+    assumed = WATTS_PER_THREAD * config.n_shards + WATTS_PER_GB * gigabytes
+    power = assumed if watts is None else watts
     measured = dict.fromkeys(TIMES)
     kwh, grams = None, None
     if fits:
@@ -95,7 +96,7 @@ def _memory(task: Task, steps: list[Shape], parameters: int) -> tuple[dict, bool
     settings = task.settings
     moments = int(settings.momentum > 0) if settings.optimizer == "sgd" else 2
     parts = run_bytes(task.model, parameters, steps, evaluations,
-                      threads=settings.threads, moments=moments)  # fmt: skip
+                      threads=settings.n_shards, moments=moments)  # fmt: skip
     now, highest = process_bytes()
     free = free_bytes()
     fits = free is None or sum(parts.values()) < free
@@ -107,7 +108,7 @@ TIMES = ("setup_seconds", "timed_steps", "gflops", "seconds_per_step", "training
          "evaluations", "evaluation_seconds", "minutes", "processor_minutes")  # fmt: skip
 
 
-def _clocks(parallel: DataParallel | None = None) -> Array:
+def _clocks(parallel: OneProcess | None = None) -> Array:
     """Seconds of the wall, and of all processors together: what other work cannot stretch."""
     spent = time.process_time() if parallel is None else parallel.processor_seconds()
     return np.array([time.perf_counter(), spent])
@@ -130,7 +131,7 @@ def _times(task: Task, flops: float, seconds: float, setup: Array) -> dict[str, 
     return dict(zip(TIMES, values, strict=True))
 
 
-def _timed_steps(trainer: Trainer, parallel: DataParallel, seconds: float) -> tuple:
+def _timed_steps(trainer: Trainer, parallel: OneProcess, seconds: float) -> tuple:
     """(FLOPs, time on both clocks, number) of steps, at least five, after a warm-up of three."""
     for _ in range(3):
         trainer.update(parallel)
@@ -143,10 +144,10 @@ def _timed_steps(trainer: Trainer, parallel: DataParallel, seconds: float) -> tu
     return done, spent, trainer.step - first
 
 
-def _evaluation_time(task: Task, parallel: DataParallel) -> Array:
+def _evaluation_time(task: Task, parallel: OneProcess) -> Array:
     """Both clocks of one evaluation: every k-th batch is timed, FLOPs say what all would take."""
     batches = task.held_out("valid")
-    threads = task.settings.threads
+    threads = task.settings.n_shards
     sample = batches[:: max(1, len(batches) // max(SAMPLE // 4, 2 * threads))]
     normalizer = task.count(sample[0])
     parallel.losses(sample[:threads], normalizer)  # warm-up

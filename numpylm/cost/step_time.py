@@ -13,17 +13,18 @@ from collections.abc import Callable
 
 import numpy as np
 
+from numpylm.data.batches import Batch
 from numpylm.models.counting import parameter_counts, training_flops
 from numpylm.models.gpt import gpt_init
 from numpylm.objectives.causal import causal_lm_backward, causal_lm_forward
 from numpylm.optim.adam import decay_of_matrices
-from numpylm.optim.clipping import clip_factor
 from numpylm.optim.optimizer import Optimizer
 from numpylm.parallel.allocator import keep_freed_pages
 from numpylm.parallel.blas_threads import one_blas_thread
 from numpylm.parallel.shared_memory import shared, shared_zeros
 from numpylm.parameters import Array
 from numpylm.training.data_parallel import DataParallel
+from numpylm.training.loop import OneProcess, training_step
 from numpylm.training.train_config import TrainConfig
 
 
@@ -32,25 +33,37 @@ class TrainingStep:
 
     def __init__(self, config: TrainConfig, vocab_size: int) -> None:
         self.config, self.model = config, config.model_config(vocab_size)
-        self.theta, self.p = shared(*gpt_init(config.seed, self.model))
+        self.theta, self.p = gpt_init(config.seed, self.model)
+        if not config.plain:
+            self.theta, self.p = shared(self.theta, self.p)
         self.batch = random_batch(config, vocab_size)
         self.optimizer = Optimizer(
             config.optimizer, self.theta, decay_of_matrices(self.p, config.weight_decay),
-            config.momentum, (config.beta1, config.beta2), zeros=shared_zeros,
+            config.momentum, (config.beta1, config.beta2),
+            zeros=np.zeros if config.plain else shared_zeros,
         )  # fmt: skip
-        self.parallel = DataParallel(
-            causal_lm_forward, causal_lm_backward, self.theta, self.p, config.threads,
-            lambda batch: batch["targets"].size, optimizer=self.optimizer, config=self.model,
-        )  # fmt: skip
+        pair = causal_lm_forward, causal_lm_backward
+        options = {"optimizer": self.optimizer, "config": self.model}
+        self.parallel = (
+            OneProcess(pair, self.theta, self.p, _targets, **options)
+            if config.plain
+            else DataParallel(
+                pair, self.theta, self.p, _targets, n_shards=config.n_shards, **options
+            )
+        )
         keep_freed_pages()
 
     def __call__(self) -> float:
         """One step; returns the loss."""
         seed = [self.config.seed, self.optimizer.step]
-        loss, _ = self.parallel.gradient([self.batch], seed)
-        scale = clip_factor(self.parallel.norm, self.config.clip or None)
-        self.parallel.update(self.config.lr, scale)
+        loss, _ = training_step(
+            self.parallel, [self.batch], lr=self.config.lr, clip=self.config.clip or None, seed=seed
+        )
         return loss
+
+
+def _targets(batch: Batch) -> int:
+    return batch["targets"].size
 
 
 def random_batch(config: TrainConfig, vocab_size: int) -> dict[str, Array]:
@@ -83,7 +96,7 @@ def benchmark(config: TrainConfig, vocab_size: int, seconds: float = 10.0) -> di
         "gemm_peak_gflops": peak,
         "mfu": gflops / peak,
         "parameters": parameter_counts(step.model)["total"],
-        "threads": config.threads,
+        "threads": config.n_shards,
     }
 
 
@@ -99,9 +112,9 @@ def timed(f: Callable[[], object], seconds: float, warm_up: int = 3) -> list[flo
     return times
 
 
-def gemm_peak(parallel: DataParallel, size: int = 1024) -> float:
+def gemm_peak(parallel: OneProcess, size: int = 1024) -> float:
     """GFLOP/s of float32 matrix products of size³, one at a time on each thread; the best of 5."""
-    threads = len(parallel.gradients)
+    threads = len(getattr(parallel, "gradients", [0]))
     rng = np.random.default_rng(0)
     a, b = (rng.standard_normal((size, size), dtype=np.float32) for _ in range(2))
 

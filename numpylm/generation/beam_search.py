@@ -1,7 +1,7 @@
 """Decoding for the encoder-decoder: the target that the model finds most probable.
 
     greedy         take the most probable next token, again and again
-    beam search    keep the K best beginnings, extend each by every token, keep the K best again
+    beam search    keep the K best prefixes, extend each by every token, keep the K best again
 
 A hypothesis y of n tokens (its end counted) has the score
 
@@ -17,8 +17,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numpylm.fast.generation.folded_weights import FoldedDecoder, fold_decoder
-from numpylm.fast.generation.kv_cache import KeyValues, empty_past, memory_past, next_logits
+from numpylm.generation.kv_cache import CachedDecoder
 from numpylm.models.seq2seq import Seq2Seq, Seq2SeqConfig, encode_forward
 from numpylm.parameters import Array
 
@@ -45,8 +44,9 @@ def greedy_search(
 ) -> list[Hypothesis]:
     """One hypothesis for each source (B, S), of at most ``max_tokens`` tokens with its end."""
     _check(config, 1, max_tokens)
-    reader = _read(p, source, config, source_mask)
-    return _greedy(reader, start, end, max_tokens, alpha)
+    memory, _ = encode_forward(p, source, config=config, source_mask=source_mask)
+    read = CachedDecoder(p, memory, config, source_mask)
+    return _greedy(read, len(source), start, end, max_tokens, alpha)
 
 
 def beam_search(
@@ -63,21 +63,25 @@ def beam_search(
 ) -> list[Hypothesis]:
     """The best hypothesis found for each source (B, S); never worse than the greedy one.
 
-    All B · K beginnings go through the decoder as one batch, one token at a time. At
-    each step every beginning may end, which makes a finished hypothesis; the K best ways to go on
-    stay. A source is done when no beginning of its can still beat its best. Raises ``ValueError``
+    All B · K prefixes go through the decoder as one batch, one token at a time. At each step every
+    prefix may end, which makes a finished hypothesis; the K best ways to go on stay. A source is
+    done when none of its prefixes can still beat its best hypothesis. Raises ``ValueError``
     for a beam or max_tokens below 1 or a max_tokens beyond the model's context.
     """
     _check(config, beam, max_tokens)
-    reader, batch = _read(p, source, config, source_mask), len(source)
-    best = _greedy(reader, start, end, max_tokens, alpha)
-    past = reader.empty_past(beam)
+    batch = len(source)
+    memory, _ = encode_forward(p, source, config=config, source_mask=source_mask)
+    best = _greedy(
+        CachedDecoder(p, memory, config, source_mask), batch, start, end, max_tokens, alpha
+    )
+    masks = None if source_mask is None else source_mask.repeat(beam, axis=0)
+    read = CachedDecoder(p, memory.repeat(beam, axis=0), config, masks)
     targets = np.full((batch, beam, 1), start, np.int64)
     totals = np.full((batch, beam), -np.inf)
-    totals[:, 0] = 0.0  # one beginning, the start token; the other places are empty
+    totals[:, 0] = 0.0  # one prefix, the start token; the other places are empty
     for length in range(1, max_tokens + 1):
         newest = targets.reshape(batch * beam, -1)[:, -1:]
-        log_p = reader.next_log_probabilities(newest, past, length - 1)
+        log_p = _log_probabilities(read(newest))
         extended = totals[:, :, None] + log_p.reshape(batch, beam, -1)
         last = length == max_tokens
         for b in range(batch):
@@ -93,50 +97,28 @@ def beam_search(
         parent_targets = np.take_along_axis(targets, parents[:, :, None], axis=1)
         targets = np.concatenate([parent_targets, tokens[:, :, None]], axis=2)
         rows = (beam * np.arange(batch)[:, None] + parents).ravel()
-        past[..., :length, :] = past[:, :, rows, :, :length]  # a beginning's past goes with it
-        # log P only falls, so a beginning ends at best with its total over the largest divisor.
+        read.select(rows)  # a prefix takes with it what was seen of it
+        # log P only falls, so a prefix ends at best with its total over the largest divisor.
         divisor = max(_divisor(length + 1, alpha), _divisor(max_tokens, alpha))
         if all(h.score >= t / divisor for h, t in zip(best, totals[:, 0], strict=True)):
             break
     return best
 
 
-@dataclass(frozen=True)
-class _Reader:
-    """A decoder beside the sources that it translates, read once."""
-
-    decoder: FoldedDecoder
-    memory: list[KeyValues]
-    mask: Array | None
-
-    @property
-    def batch(self) -> int:
-        return len(self.memory[0][0])
-
-    def empty_past(self, beam: int = 1) -> Array:
-        return empty_past(self.decoder, self.batch * beam)
-
-    def next_log_probabilities(self, ids: Array, past: Array, n: int) -> Array:
-        """log P of the token after ids (B·K, 1) at position n: (B·K, V), float64."""
-        logits = next_logits(self.decoder, ids, past, n, self.memory, self.mask)
-        logits = logits.astype(np.float64)
-        logits -= logits.max(axis=-1, keepdims=True)
-        return logits - np.log(np.exp(logits).sum(axis=-1, keepdims=True))
-
-
-def _read(p: Seq2Seq, source: Array, config: Seq2SeqConfig, mask: Array | None) -> _Reader:
-    memory, _ = encode_forward(p, source, config=config, source_mask=mask)
-    decoder = fold_decoder(p, config)
-    return _Reader(decoder, memory_past(decoder, memory), mask)
+def _log_probabilities(logits: Array) -> Array:
+    """log softmax, float64."""
+    logits = logits.astype(np.float64)
+    shifted = logits - logits.max(axis=-1, keepdims=True)
+    return shifted - np.log(np.exp(shifted).sum(axis=-1, keepdims=True))
 
 
 def _greedy(
-    reader: _Reader, start: int, end: int, max_tokens: int, alpha: float
+    read: CachedDecoder, batch: int, start: int, end: int, max_tokens: int, alpha: float
 ) -> list[Hypothesis]:
-    past, target = reader.empty_past(), np.full((reader.batch, 1), start, np.int64)
-    total, ended = np.zeros(reader.batch), np.zeros(reader.batch, bool)
+    target = np.full((batch, 1), start, np.int64)
+    total, ended = np.zeros(batch), np.zeros(batch, bool)
     for n in range(max_tokens):
-        log_p = reader.next_log_probabilities(target[:, n:], past, n)
+        log_p = _log_probabilities(read(target[:, n:]))
         token = np.where(ended, end, log_p.argmax(axis=-1))
         total += np.where(ended, 0.0, np.take_along_axis(log_p, token[:, None], axis=1)[:, 0])
         ended |= token == end

@@ -10,11 +10,10 @@ Source: Fan, Lewis & Dauphin 2018 (top-k); Holtzman et al. 2020, arXiv:1904.0975
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import numpy as np
 
-from numpylm.fast.generation.reader import Reader
 from numpylm.parameters import Array
 
 COLD = 1e-250  # a temperature as good as 0, but logits over it are still finite
@@ -70,7 +69,7 @@ def draw(p: Array, rng: np.random.Generator) -> int:
 
 
 def generate(
-    read: Reader,
+    read: Callable[[list[int]], Array],
     ids: Array,
     n_tokens: int,
     *,
@@ -81,11 +80,11 @@ def generate(
 ) -> Iterator[int]:
     """Yield ``n_tokens`` new ids that continue ids (n,), n ≥ 1.
 
-    The model sees the last ``context`` tokens. Up to there each is read once
-    (``fast/generation/kv_cache.py``); from there on the window slides, every token in it changes
-    its position, and so all of it is read again for each new one. The same happens if the reader
-    was used for another text in between. One ``rng`` state gives one text. Raises ``ValueError``
-    for an empty prompt or settings that ``next_token_distribution`` refuses.
+    ``read(text)`` gives the logits (V,) of the token after a text, as ``CachedGPT`` does. The model
+    sees the last ``context`` tokens. Up to there each is read once (``kv_cache.py``); from there on
+    the window slides, every token in it changes its position, and so all of it is read again for
+    each new one. One ``rng`` state gives one text. Raises ``ValueError`` for an empty prompt or
+    settings that ``next_token_distribution`` refuses.
     """
     check_sampling(temperature, top_k, top_p)
     if len(ids) == 0 or n_tokens < 0:
@@ -93,7 +92,7 @@ def generate(
     seen = [int(i) for i in ids]
     for _ in range(n_tokens):
         distribution = next_token_distribution(
-            read.after(seen), temperature=temperature, top_k=top_k, top_p=top_p
+            read(seen), temperature=temperature, top_k=top_k, top_p=top_p
         )
         seen.append(draw(distribution, rng))
         yield seen[-1]

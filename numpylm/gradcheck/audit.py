@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from numpylm import layers, models, objectives
+from numpylm import fast, layers, models, objectives
 from numpylm.gradcheck.check import BAR, GradientError, compare
 from numpylm.gradcheck.finite_differences import Differences, central_differences
 from numpylm.parameters import Array
@@ -110,9 +110,9 @@ def run_audit(pairs: Iterable[Pair], seed: int = 0) -> Iterator[AuditRow]:
 
 
 def public_backwards() -> dict[str, Callable[..., Any]]:
-    """Every public ``*_backward`` of the layers, models and objectives, by name."""
+    """Every public ``*_backward`` of the layers, models, objectives and their twins, by name."""
     found: dict[str, Callable[..., Any]] = {}
-    for package in (layers, models, objectives):
+    for package in (layers, models, objectives, fast):
         for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             module = importlib.import_module(info.name)
             for name, function in inspect.getmembers(module, inspect.isfunction):

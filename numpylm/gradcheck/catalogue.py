@@ -17,6 +17,10 @@ from typing import Any
 
 import numpy as np
 
+from numpylm.fast import attention as fast_attention
+from numpylm.fast import cross_entropy as fast_cross_entropy
+from numpylm.fast import gelu as fast_gelu
+from numpylm.fast import layer_norm as fast_layer_norm
 from numpylm.gradcheck.audit import Example, Pair
 from numpylm.gradcheck.example_inputs import (
     CONTEXT,
@@ -44,7 +48,6 @@ from numpylm.gradcheck.sections import section_of
 from numpylm.layers import (
     activations,
     attention,
-    blocked_cross_entropy,
     cross_entropy,
     dropout,
     embedding,
@@ -56,9 +59,8 @@ from numpylm.layers import (
     positional,
     residual,
     softmax,
-    tiled_attention,
 )
-from numpylm.models import bert, decoder, encoder, gpt, heads, layer, seq2seq, stack
+from numpylm.models import bert, decoder, encoder, gpt, heads, seq2seq
 from numpylm.objectives import causal, denoising, fine_tuning, masked, next_sentence
 
 
@@ -79,14 +81,6 @@ def _row(name: str, module: Any, tree: Any, *inputs: Any, **settings: Any) -> Pa
     function = name.split()[0]
     forward, backward = (getattr(module, f"{function}_{way}") for way in ("forward", "backward"))
     return Pair(name, f"§{section_of(module.__name__)}", forward, backward, example)
-
-
-def _residual_row(norm: str, **settings: Any) -> Pair:
-    """A residual connection around a sublayer that has no parameters of its own."""
-    name = f"residual {norm}-norm{' + dropout' if settings else ''}"
-    pair = _row(name, residual, _norm, X, norm=norm, sublayer=activations.gelu_forward, **settings)
-    backward = partial(pair.backward, sublayer_backward=activations.gelu_backward)
-    return replace(pair, backward=backward)
 
 
 def _model_row(
@@ -112,7 +106,8 @@ def _gpt_row(name: str, module: Any, part: Callable, *inputs: Any, **choices: An
 
 
 def _bert_row(name: str, module: Any, *inputs: Any, **choices: Any) -> Pair:
-    return _model_row(name, module, bert.bert_init, _whole, *inputs, mask=padding(T), **choices)
+    part = choices.pop("part", _whole)
+    return _model_row(name, module, bert.bert_init, part, *inputs, mask=padding(T), **choices)
 
 
 def _head_row(name: str, module: Any, *inputs: Any, pooled: bool, **choices: Any) -> Pair:
@@ -133,8 +128,16 @@ def _decoder(model: Any) -> Any:
     return model.decoder
 
 
+def _encoder(model: Any) -> Any:
+    return model.encoder
+
+
 def _first_layer(model: Any) -> Any:
     return model.decoder.layers[0]
+
+
+def _first_encoder_layer(model: Any) -> Any:
+    return model.encoder.layers[0]
 
 
 def _bert(rng: np.random.Generator) -> Any:
@@ -172,18 +175,21 @@ PAIRS: list[Pair] = [
     _row("sinusoidal_positions", positional, None, X),
     _row("sinusoidal_positions odd d_model", positional, None, (B, T, 9)),
     _row("learned_positions", positional, POSITIONS, X),
+    _row("learned_positions after two tokens", positional, POSITIONS, X, first=2),
     _row("dropout", dropout, None, X, **frozen_dropout("rate")),
     _row("layer_norm", layer_norm, _norm, X),
     _row("layer_norm no beta", layer_norm, partial(_norm, bias=False), X),
+    _row("fast_layer_norm", fast_layer_norm, _norm, X),
+    _row("fast_layer_norm no beta", fast_layer_norm, partial(_norm, bias=False), X),
     _row("relu", activations, None, X),
     _row("gelu", activations, None, X),
-    _row("blocked_gelu", activations, None, X, block=9),
+    _row("fast_gelu", fast_gelu, None, X, block=9),
     _row("feed_forward relu", feed_forward, FEED, X, activation="relu"),
     _row("feed_forward gelu", feed_forward, FEED, X, activation="gelu"),
-    _residual_row("pre"),
-    _residual_row("post"),
-    _residual_row("pre", **frozen_dropout()),
-    _residual_row("post", **frozen_dropout()),
+    _row("enter pre-norm", residual, _norm, X, norm="pre"),
+    _row("leave pre-norm + dropout", residual, _norm, X, X, norm="pre", **frozen_dropout()),
+    _row("leave post-norm", residual, _norm, X, X, norm="post"),
+    _row("leave post-norm + dropout", residual, _norm, X, X, norm="post", **frozen_dropout()),
     _row("tanh", activations, None, X),
     _row("softmax", softmax, None, (B, T, S)),
     _row("attention", attention, None, Q, K, VALUES),
@@ -194,21 +200,28 @@ PAIRS: list[Pair] = [
     _row("attention bias", attention, None, Q, K, VALUES,
          bias=np.linspace(-2, 1, T * S).reshape(T, S)),
     _row("attention blind query", attention, None, Q, K, VALUES, mask=visible_pairs(blind=True)),
-    _row("tiled_attention causal + bias, kept", tiled_attention, None, Q, K, VALUES,
+    _row("tiled_attention causal + bias, kept", fast_attention, None, Q, K, VALUES,
          rows=2, causal=True, bias=np.linspace(-2, 1, T * S).reshape(T, S)),
-    _row("tiled_attention causal + mask, not kept", tiled_attention, None, Q, K, VALUES,
+    _row("tiled_attention causal + mask, not kept", fast_attention, None, Q, K, VALUES,
          rows=2, keep=0, causal=True, mask=visible_pairs(blind=True)),
     _row("multi_head causal + padding + dropout", multi_head, ATTEND, X,
          n_heads=HEADS, causal=True, mask=padding(T), **frozen_dropout()),
     _row("multi_head cross + mask", multi_head, ATTEND, X, Y, n_heads=HEADS, mask=visible_pairs()),
-    _row("multi_head tiled", multi_head, ATTEND, X,
-         n_heads=HEADS, causal=True, mask=padding(T), tiled_from=1),
+    _row("fast_attention few keys + dropout", fast_attention, None, Q, K, VALUES,
+         **frozen_dropout()),
+    _row("fast_attention many keys", fast_attention, None, (1, T, 4), (1, 100, 4), (1, 100, 6)),
+    _row("multi_head fast", multi_head, ATTEND, (1, 97, D),
+         n_heads=HEADS, causal=True, implementation="fast"),
     _row("cross_entropy ignored targets", cross_entropy, None, LOGITS, targets),
     _row("cross_entropy smoothed", cross_entropy, None, LOGITS, targets, label_smoothing=0.2),
     _row("cross_entropy normalizer", cross_entropy, None, LOGITS, targets, normalizer=40.0),
-    _row("blocked_cross_entropy", blocked_cross_entropy, None, LOGITS, targets),
-    replace(_row("blocked_cross_entropy in training", blocked_cross_entropy, None, LOGITS, targets),
+    _row("blocked_cross_entropy", fast_cross_entropy, None, LOGITS, targets),
+    replace(_row("blocked_cross_entropy in training", fast_cross_entropy, None, LOGITS, targets),
             dy=np.ones(())),
+    _row("fast_cross_entropy many logits", fast_cross_entropy, None, LOGITS, targets,
+         blocked_from=1),
+    _row("fast_cross_entropy few logits", fast_cross_entropy, None, LOGITS, targets,
+         label_smoothing=0.2),
     _row("input_embedding learned", input_embedding, partial(INPUT, positions="learned"), token_ids,
          positions="learned", **frozen_dropout()),
     _row("input_embedding sinusoidal", input_embedding, partial(INPUT, positions="sinusoidal"),
@@ -218,13 +231,14 @@ PAIRS: list[Pair] = [
          positions="learned", **frozen_dropout()),
     _row("input_embedding norm, no segments", input_embedding,
          partial(INPUT, positions="sinusoidal", norm=True), token_ids, positions="sinusoidal"),
-    _gpt_row("transformer_layer pre-norm, causal", layer, _first_layer, X, causal=True),
-    _gpt_row("transformer_layer post-norm", layer, _first_layer, X, causal=False, **OTHER),
-    _seq2seq_row("transformer_layer with memory", layer, X, Y, causal=True, part=_first_layer,
+    _bert_row("encoder_layer pre-norm", encoder, X, part=_first_encoder_layer, norm="pre"),
+    _bert_row("encoder_layer post-norm", encoder, X, part=_first_encoder_layer, activation="relu"),
+    _gpt_row("decoder_layer pre-norm", decoder, _first_layer, X),
+    _gpt_row("decoder_layer post-norm", decoder, _first_layer, X, **OTHER),
+    _seq2seq_row("decoder_layer with memory", decoder, X, Y, part=_first_layer,
                  memory_mask=padding(S)),
-    _gpt_row("stack pre-norm", stack, _decoder, X, causal=False),
-    _gpt_row("encoder pre-norm", encoder, _decoder, X),
-    _gpt_row("encoder post-norm", encoder, _decoder, X, **OTHER),
+    _bert_row("encoder pre-norm", encoder, X, part=_encoder, norm="pre"),
+    _bert_row("encoder post-norm", encoder, X, part=_encoder, activation="relu"),
     _gpt_row("decoder pre-norm", decoder, _decoder, X),
     _gpt_row("decoder post-norm", decoder, _decoder, X, **OTHER),
     _seq2seq_row("decoder with memory", decoder, X, Y, part=_decoder, memory_mask=padding(S)),
@@ -233,7 +247,7 @@ PAIRS: list[Pair] = [
     _gpt_row("causal_lm pre-norm, learned, tied", causal, _whole, token_ids, targets),
     _gpt_row("causal_lm post-norm, sinusoidal, untied", causal, _whole, token_ids, targets,
              **OTHER),
-    _gpt_row("causal_lm blocked loss", causal, _whole, token_ids, targets, blocked_from=1),
+    _gpt_row("causal_lm fast", causal, _whole, token_ids, targets, implementation="fast"),
     _gpt_row("causal_lm alibi", causal, _whole, token_ids, targets, positions="alibi"),
     _gpt_row("causal_lm no bias, no positions", causal, _whole, token_ids, targets, **BARE),
     _bert_row("bert", bert, token_ids, segment_ids),

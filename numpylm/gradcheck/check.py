@@ -162,7 +162,8 @@ def _run_backward(d: Differences, backward: Callable, cache: Any, returns_dp: bo
 
 
 def _listed(dx: Any) -> list:
-    return [] if dx is None else list(dx) if isinstance(dx, tuple) else [dx]
+    """All gradients; None stands for an input that was not given, or has none."""
+    return [d for d in (dx if isinstance(dx, tuple) else (dx,)) if d is not None]
 
 
 def _along(us: list[Array] | None) -> Callable[[Array], Array]:

@@ -13,18 +13,17 @@ MAP: dict[str, tuple[str, ...]] = {
     "1.2": ("cost/energy.py", "cost/run_cost.py", "cost/memory.py", "pipelines/bias_probes.py"),
     "2.1": ("objectives/denoising.py", "tasks/denoising.py"),
     "2.2": (
-        "models/seq2seq.py", "models/bert.py", "models/layer.py", "models/stack.py",
-        "models/config.py", "tasks/architectures.py",
+        "models/seq2seq.py", "models/bert.py", "models/config.py", "tasks/architectures.py",
     ),
     "2.3": (
         "objectives/masked.py", "objectives/causal.py", "objectives/next_sentence.py",
-        "layers/cross_entropy.py", "layers/blocked_cross_entropy.py", "baselines/neighbours.py",
+        "layers/cross_entropy.py", "fast/cross_entropy.py", "baselines/neighbours.py",
         "tasks/pretraining.py", "tasks/masked.py", "tasks/next_sentence.py",
     ),
     "3.1": (
         "models/encoder.py", "layers/input_embedding.py", "layers/embedding.py",
         "layers/linear.py", "layers/layer_norm.py", "layers/residual.py", "layers/dropout.py",
-        "layers/activations.py", "layers/feed_forward.py",
+        "layers/activations.py", "layers/feed_forward.py", "fast/gelu.py", "fast/layer_norm.py",
     ),
     "3.2": ("models/decoder.py",),
     "3.3": (
@@ -33,15 +32,15 @@ MAP: dict[str, tuple[str, ...]] = {
         "baselines/word_translation.py", "generation/beam_search.py", "training/pretrained.py",
         "pipelines/predictor.py",
     ),
-    "4.1": ("layers/attention.py", "layers/softmax.py", "layers/tiled_attention.py"),
+    "4.1": ("layers/attention.py", "layers/softmax.py", "fast/attention.py"),
     "4.2": ("layers/multi_head.py",),
     "4.3": ("layers/positional.py",),
     "5.1": (
         "data/vocabulary.py", "data/corpus.py", "data/batches.py", "data/tokenized_corpus.py",
     ),
     "5.2": ("models/gpt.py", "training/train_config.py", "training/presets.py"),
-    "5.3": ("training/trainer.py", "training/", "optim/", "cost/step_time.py"),
-    "5.4": ("generation/sampling.py", "fast/generation/", "pipelines/language_model.py"),
+    "5.3": ("training/loop.py", "training/", "optim/", "cost/step_time.py"),
+    "5.4": ("generation/sampling.py", "generation/kv_cache.py", "pipelines/language_model.py"),
     "6.1": ("models/counting.py",),
     "6.2": (
         "scaling/laws/power_laws.py", "scaling/laws/", "scaling/fit/fitting.py",

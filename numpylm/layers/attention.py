@@ -14,13 +14,14 @@ Source: Vaswani et al. 2017, arXiv:1706.03762, §3.2.1, Eq. 1.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from numpylm.layers.dropout import dropout_backward, dropout_forward
-from numpylm.layers.softmax import softmax_backward, softmax_inplace
+from numpylm.layers.softmax import softmax_backward, softmax_forward
 from numpylm.parameters import Array
 
 
@@ -61,15 +62,15 @@ def attention_weights(
     not fit.
     """
     require_fit(q, k, None, mask)
-    scores = q @ k.swapaxes(-2, -1)
-    scores *= 1.0 / math.sqrt(q.shape[-1])  # math, not np: np.sqrt(int) would promote float32
+    scores = q @ k.swapaxes(-2, -1) / math.sqrt(q.shape[-1])  # np.sqrt(int) would promote float32
     if bias is not None:
         scores += bias
     if causal:
-        np.copyto(scores, -np.inf, where=~causal_mask(*scores.shape[-2:]))
+        scores = np.where(causal_mask(*scores.shape[-2:]), scores, -np.inf)
     if mask is not None:
-        np.copyto(scores, -np.inf, where=~mask)
-    return softmax_inplace(scores)
+        scores = np.where(mask, scores, -np.inf)
+    weights, _ = softmax_forward(scores)
+    return weights
 
 
 def attention_forward(
@@ -109,8 +110,7 @@ def attention_backward(dy: Array, cache: AttentionCache) -> tuple[Array, Array, 
     q, k, v, weights, dropped, keep = cache
     dv = dropped.swapaxes(-2, -1) @ dy
     dweights = dropout_backward(dy @ v.swapaxes(-2, -1), keep)
-    dscores = softmax_backward(dweights, weights)
-    dscores *= 1.0 / math.sqrt(q.shape[-1])
+    dscores = softmax_backward(dweights, weights) / math.sqrt(q.shape[-1])
     dq = dscores @ k
     dk = dscores.swapaxes(-2, -1) @ q
     return dq, dk, dv
@@ -130,3 +130,9 @@ def require_fit(q: Array, k: Array, v: Array | None, mask: Array | None) -> None
     sizes = zip(mask.shape[::-1], shape[::-1], strict=False)
     if mask.ndim > len(shape) or any(m not in (1, s) for m, s in sizes):
         raise ValueError(f"a mask of shape {mask.shape} does not fit scores {shape}")
+
+
+# Beside the formula stands its quicker twin, if ``numpylm.fast`` is imported.
+ATTENTION: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
+    "plain": (attention_forward, attention_backward),
+}

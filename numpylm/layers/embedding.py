@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from numpylm.layers.linear import add_product
 from numpylm.parameters import Array
 
 
@@ -71,5 +70,5 @@ def unembedding_backward(p: Embedding, dp: Embedding, dlogits: Array, cache: Arr
     """dE += dlogitsᵀ h; returns dh = dlogits E."""
     h = cache
     rows_h, rows_dlogits = h.reshape(-1, h.shape[-1]), dlogits.reshape(-1, dlogits.shape[-1])
-    add_product(dp.weight, rows_dlogits.T, rows_h)
+    dp.weight += rows_dlogits.T @ rows_h
     return (rows_dlogits @ p.weight).reshape(h.shape)

@@ -7,6 +7,7 @@ weights are here. Source: Vaswani et al. 2017, §3.3.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -19,6 +20,13 @@ from numpylm.parameters import Array
 class FeedForward:
     hidden: Linear  # (D, d_ff)
     output: Linear  # (d_ff, D)
+
+
+class FeedForwardCache(NamedTuple):
+    activation: str  # which backward belongs to it
+    hidden: Array
+    active: Any
+    output: Array
 
 
 def feed_forward_init(
@@ -37,10 +45,12 @@ def feed_forward_init(
     )
 
 
-def feed_forward_forward(p: FeedForward, x: Array, *, activation: str) -> tuple[Array, tuple]:
+def feed_forward_forward(
+    p: FeedForward, x: Array, *, activation: str
+) -> tuple[Array, FeedForwardCache]:
     """y = act(x W₁ + b₁) W₂ + b₂; x (..., D) -> y (..., D).
 
-    Raises ``ValueError`` for an activation other than "relu" or "gelu".
+    Raises ``ValueError`` for an activation that is not in ``ACTIVATIONS``.
     """
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation {activation!r} is none of {sorted(ACTIVATIONS)}")
@@ -48,13 +58,14 @@ def feed_forward_forward(p: FeedForward, x: Array, *, activation: str) -> tuple[
     hidden, c_hidden = linear_forward(p.hidden, x)
     active, c_active = activate(hidden)
     y, c_output = linear_forward(p.output, active)
-    return y, (activation, c_hidden, c_active, c_output)
+    return y, FeedForwardCache(activation, c_hidden, c_active, c_output)
 
 
-def feed_forward_backward(p: FeedForward, dp: FeedForward, dy: Array, cache: tuple) -> Array:
+def feed_forward_backward(
+    p: FeedForward, dp: FeedForward, dy: Array, cache: FeedForwardCache
+) -> Array:
     """The forward read upwards; returns dx."""
-    activation, c_hidden, c_active, c_output = cache
-    _, activate_backward = ACTIVATIONS[activation]
-    dactive = linear_backward(p.output, dp.output, dy, c_output)
-    dhidden = activate_backward(dactive, c_active)
-    return linear_backward(p.hidden, dp.hidden, dhidden, c_hidden)
+    _, activate_backward = ACTIVATIONS[cache.activation]
+    dactive = linear_backward(p.output, dp.output, dy, cache.output)
+    dhidden = activate_backward(dactive, cache.active)
+    return linear_backward(p.hidden, dp.hidden, dhidden, cache.hidden)

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -24,6 +25,7 @@ from numpylm.layers.embedding import (
 )
 from numpylm.layers.layer_norm import (
     LayerNorm,
+    LayerNormCache,
     layer_norm_backward,
     layer_norm_forward,
     layer_norm_init,
@@ -47,6 +49,15 @@ class InputEmbedding:
     positions: LearnedPositions | None  # (context, D), if learned
     segments: Embedding | None  # (n_segments, D), BERT
     norm: LayerNorm | None  # BERT
+
+
+class InputEmbeddingCache(NamedTuple):
+    kind: str  # of the positions
+    tokens: Array
+    positions: int | None
+    segments: Array | None
+    norm: LayerNormCache | None
+    dropout: Array | None
 
 
 def input_embedding_init(
@@ -74,20 +85,22 @@ def input_embedding_forward(
     segments: Array | None = None,
     *,
     positions: str,
+    first: int = 0,
     dropout: float = 0.0,
     rng: np.random.Generator | None = None,
-) -> tuple[Array, tuple]:
+) -> tuple[Array, InputEmbeddingCache]:
     """Integer ids (B, T), and segments (B, T) or None for 0 throughout -> x (B, T, D).
 
-    Raises ``ValueError`` for ids or segments outside their tables, or a sequence longer than the
-    learned positions.
+    The ids stand at positions first, first + 1, …. Raises ``ValueError`` for ids or segments
+    outside their tables, or a sequence longer than the learned positions.
     """
     x, c_tokens = embedding_forward(p.tokens, ids)
     c_positions = c_segments = c_norm = None
     if positions == "learned":
-        x, c_positions = learned_positions_forward(p.positions, x)
+        x, c_positions = learned_positions_forward(p.positions, x, first=first)
     elif positions == "sinusoidal":
-        x, c_positions = sinusoidal_positions_forward(x * math.sqrt(x.shape[-1]))
+        x = x * math.sqrt(x.shape[-1])
+        x, c_positions = sinusoidal_positions_forward(x, first=first)
     if p.segments is not None:
         which = np.zeros_like(ids) if segments is None else segments
         s, c_segments = embedding_forward(p.segments, which)
@@ -95,21 +108,20 @@ def input_embedding_forward(
     if p.norm is not None:
         x, c_norm = layer_norm_forward(p.norm, x)
     x, c_dropout = dropout_forward(x, rate=dropout, rng=rng)
-    return x, (positions, c_tokens, c_positions, c_segments, c_norm, c_dropout)
+    return x, InputEmbeddingCache(positions, c_tokens, c_positions, c_segments, c_norm, c_dropout)
 
 
 def input_embedding_backward(
-    p: InputEmbedding, dp: InputEmbedding, dy: Array, cache: tuple
+    p: InputEmbedding, dp: InputEmbedding, dy: Array, cache: InputEmbeddingCache
 ) -> None:
     """The forward read upwards. The sum hands the same gradient to each of its tables."""
-    positions, c_tokens, c_positions, c_segments, c_norm, c_dropout = cache
-    dx = dropout_backward(dy, c_dropout)
+    dx = dropout_backward(dy, cache.dropout)
     if p.norm is not None:
-        dx = layer_norm_backward(p.norm, dp.norm, dx, c_norm)
+        dx = layer_norm_backward(p.norm, dp.norm, dx, cache.norm)
     if p.segments is not None:
-        embedding_backward(p.segments, dp.segments, dx, c_segments)
-    if positions == "learned":
-        dx = learned_positions_backward(p.positions, dp.positions, dx, c_positions)
-    elif positions == "sinusoidal":
-        dx = sinusoidal_positions_backward(dx, c_positions) * math.sqrt(dx.shape[-1])
-    embedding_backward(p.tokens, dp.tokens, dx, c_tokens)
+        embedding_backward(p.segments, dp.segments, dx, cache.segments)
+    if cache.kind == "learned":
+        dx = learned_positions_backward(p.positions, dp.positions, dx, cache.positions)
+    elif cache.kind == "sinusoidal":
+        dx = sinusoidal_positions_backward(dx, cache.positions) * math.sqrt(dx.shape[-1])
+    embedding_backward(p.tokens, dp.tokens, dx, cache.tokens)

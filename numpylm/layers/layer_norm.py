@@ -8,7 +8,9 @@ Source: Ba, Kiros & Hinton 2016, arXiv:1607.06450, Eq. 3–4.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,6 +23,11 @@ class LayerNorm:
     beta: Array | None  # (D,), or None for no bias
 
 
+class LayerNormCache(NamedTuple):
+    xhat: Array  # (..., D)
+    rstd: Array  # (..., 1), 1 / √(σ² + ε)
+
+
 def layer_norm_init(d_model: int, *, bias: bool = True) -> LayerNorm:
     """γ = 1, β = 0; float32."""
     return LayerNorm(np.ones(d_model, np.float32), np.zeros(d_model, np.float32) if bias else None)
@@ -28,26 +35,24 @@ def layer_norm_init(d_model: int, *, bias: bool = True) -> LayerNorm:
 
 def layer_norm_forward(
     p: LayerNorm, x: Array, *, eps: float = 1e-5
-) -> tuple[Array, tuple[Array, Array]]:
+) -> tuple[Array, LayerNormCache]:
     """y = γ ⊙ (x − μ) / √(σ² + ε) + β; x (..., D) -> y (..., D).
 
     Raises ``ValueError`` if the last axis of x is not D.
     """
     if x.shape[-1:] != p.gamma.shape:
         raise ValueError(f"x {x.shape} does not end in the {p.gamma.size} features of gamma")
-    xhat = x - _row_mean(x)
-    variance = _row_dot(xhat, xhat) / x.shape[-1]
+    centred = x - x.mean(axis=-1, keepdims=True)
+    variance = (centred * centred).mean(axis=-1, keepdims=True)
     rstd = 1.0 / np.sqrt(variance + eps)
-    xhat *= rstd
+    xhat = rstd * centred
     y = p.gamma * xhat
     if p.beta is not None:
-        y += p.beta
-    return y, (xhat, rstd)
+        y = y + p.beta
+    return y, LayerNormCache(xhat, rstd)
 
 
-def layer_norm_backward(
-    p: LayerNorm, dp: LayerNorm, dy: Array, cache: tuple[Array, Array]
-) -> Array:
+def layer_norm_backward(p: LayerNorm, dp: LayerNorm, dy: Array, cache: LayerNormCache) -> Array:
     """dγ += Σ dy ⊙ x̂, dβ += Σ dy; returns dx = (dx̂ − mean(dx̂) − x̂ mean(dx̂ ⊙ x̂)) / √(σ² + ε).
 
     Derivation, with dx̂ = γ ⊙ dy (γ belongs inside both means) and r = 1 / √(σ² + ε):
@@ -55,25 +60,19 @@ def layer_norm_backward(
     the three terms of dx are these three paths.
     """
     xhat, rstd = cache
-    d_model = dy.shape[-1]
-    rows_dy = dy.reshape(-1, d_model)
-    dp.gamma += np.einsum("nd,nd->d", rows_dy, xhat.reshape(-1, d_model))
+    positions = tuple(range(dy.ndim - 1))  # all axes but the last
+    dp.gamma += (dy * xhat).sum(axis=positions)
     if dp.beta is not None:
-        dp.beta += rows_dy.sum(axis=0)
-    dx = p.gamma * dy  # dx̂; every later line works in place on this new array
-    mean_dot = _row_dot(dx, xhat) / d_model
-    dx -= _row_mean(dx)
-    dx -= xhat * mean_dot
-    dx *= rstd
-    return dx
+        dp.beta += dy.sum(axis=positions)
+    dxhat = p.gamma * dy
+    return rstd * (
+        dxhat
+        - dxhat.mean(axis=-1, keepdims=True)
+        - xhat * (dxhat * xhat).mean(axis=-1, keepdims=True)
+    )
 
 
-def _row_dot(a: Array, b: Array) -> Array:
-    """Σ_d a[..., d] b[..., d], keeping the axis."""
-    return np.vecdot(a, b)[..., None]
-
-
-def _row_mean(a: Array) -> Array:
-    """1/D Σ_d a[..., d], keeping the axis: a third of the time of ``mean`` for short rows."""
-    d = a.shape[-1]
-    return np.vecdot(a, np.full(d, 1.0 / d, a.dtype))[..., None]
+# Beside the formula stands its quicker twin, if ``numpylm.fast`` is imported.
+LAYER_NORM: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
+    "plain": (layer_norm_forward, layer_norm_backward),
+}

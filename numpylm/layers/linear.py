@@ -9,17 +9,11 @@ import numpy as np
 
 from numpylm.parameters import Array
 
-BLOCK = 4096  # rows or columns of a product that are added at a time
-
 
 @dataclass
 class Linear:
-    """Parameters of a linear map, or their gradient. Of a ``fresh`` gradient the weight still holds
-    old numbers, which the first product to be added replaces."""
-
     weight: Array  # (D_in, D_out)
     bias: Array | None  # (D_out,), or None for no bias
-    fresh = False
 
 
 def linear_init(
@@ -51,7 +45,7 @@ def linear_forward(p: Linear, x: Array) -> tuple[Array, Array]:
         raise ValueError(f"x has {x.shape[-1]} features, the weight {p.weight.shape} takes {d_in}")
     y = x.reshape(-1, d_in) @ p.weight  # one matrix product for all leading axes
     if p.bias is not None:
-        y += p.bias
+        y = y + p.bias
     return y.reshape(*x.shape[:-1], d_out), x
 
 
@@ -62,26 +56,7 @@ def linear_backward(p: Linear, dp: Linear, dy: Array, cache: Array) -> Array:
     """
     x = cache
     rows_x, rows_dy = x.reshape(-1, x.shape[-1]), dy.reshape(-1, dy.shape[-1])
-    add_product(dp.weight, rows_x.T, rows_dy, fresh=dp.fresh)
-    dp.fresh = False
+    dp.weight += rows_x.T @ rows_dy
     if dp.bias is not None:
         dp.bias += rows_dy.sum(axis=0)
     return (rows_dy @ p.weight.T).reshape(x.shape)
-
-
-def add_product(out: Array, a: Array, b: Array, *, fresh: bool = False, block: int = BLOCK) -> None:
-    """out += a b, a block of the longer axis at a time; if out is ``fresh``, out = a b.
-
-    The product of a large vocabulary's layer is as large as its weight; a block of it is added
-    while it is still near the processor, and no second array of that size is ever there.
-    """
-    if fresh:
-        np.matmul(a, b, out=out)
-        return
-    n_rows, n_columns = out.shape
-    for start in range(0, max(n_rows, n_columns), block):
-        s = slice(start, start + block)
-        if n_rows >= n_columns:
-            out[s] += a[s] @ b
-        else:
-            out[:, s] += a @ b[:, s]

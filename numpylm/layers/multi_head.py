@@ -6,28 +6,23 @@
 
 Cross-attention is the same with keys and values from another sequence M, the encoder's memory.
 
+With ``past``, keys and values of tokens that were read before stand in front of the new ones: then
+the new tokens alone are queries, and each is read once.
+
 Source: Vaswani et al. 2017, arXiv:1706.03762, §3.2.2–3.2.3.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpylm.layers.attention import AttentionCache, attention_backward, attention_forward
+from numpylm.layers.attention import ATTENTION
 from numpylm.layers.linear import Linear, linear_backward, linear_forward, linear_init
-from numpylm.layers.tiled_attention import (
-    TiledAttentionCache,
-    tiled_attention_backward,
-    tiled_attention_forward,
-)
 from numpylm.parameters import Array
-
-TILED_FROM = 96  # keys; with fewer, tiles gain next to nothing over the formula as it stands
 
 
 @dataclass
@@ -38,13 +33,26 @@ class MultiHeadAttention:
     output: Linear  # (D, D), W_O
 
 
+class KeysValues(NamedTuple):
+    keys: Array  # (B, H, S, d_head)
+    values: Array  # (B, H, S, d_head)
+
+
 class MultiHeadCache(NamedTuple):
+    """What the backward needs, and ``seen`` for the tokens that follow."""
+
     query: Array
     key: Array
     value: Array
-    attention: AttentionCache | TiledAttentionCache  # .weights (B, H, T, S)
+    attention: Any  # .weights (B, H, T, S), .k and .v (B, H, S, d_head)
     output: Array
     cross: bool
+    implementation: str  # which backward belongs to it
+
+    @property
+    def seen(self) -> KeysValues:
+        """Keys and values of all tokens so far: the ``past`` of the next."""
+        return KeysValues(self.attention.k, self.attention.v)
 
 
 def multi_head_init(
@@ -69,36 +77,38 @@ def multi_head_forward(
     causal: bool = False,
     mask: Array | None = None,
     bias: Array | None = None,
+    past: KeysValues | None = None,
     dropout: float = 0.0,
     rng: np.random.Generator | None = None,
-    tiled_from: int = TILED_FROM,
+    implementation: str = "plain",
 ) -> tuple[Array, MultiHeadCache]:
     """Self-attention of x, or cross-attention of x to memory; (B, T, D) -> (B, T, D).
 
     memory: (B, S, D), or None for self-attention. mask: booleans, True = may attend; two axes
     always mean (B, S) and hide keys (padding), three mean (B, T, S) and hide pairs; it adds to
-    ``causal``. bias: (H, T, S), added to the scores. tiled_from: keys from which the attention is
-    computed in tiles, unless its weights are dropped out. Raises ``ValueError`` if D is not
-    divisible by n_heads or the mask does not fit.
+    ``causal``. bias: (H, T, S), added to the scores. past: keys and values in front of those of x
+    (or memory), S counts both; generation has it, no backward follows. implementation: "plain", or
+    "fast" with ``numpylm.fast``. Raises ``ValueError`` if D is not divisible by n_heads or the mask
+    does not fit.
     """
-    q, c_query = linear_forward(p.query, x)
     source = x if memory is None else memory
+    q, c_query = linear_forward(p.query, x)
     k, c_key = linear_forward(p.key, source)
     v, c_value = linear_forward(p.value, source)
-    attend: Callable[..., Any] = tiled_attention_forward
-    if source.shape[1] < tiled_from or (dropout and rng is not None):
-        attend = partial(attention_forward, dropout=dropout, rng=rng)
-    heads, c_attention = attend(
-        split_heads(q, n_heads),
-        split_heads(k, n_heads),
-        split_heads(v, n_heads),
-        causal=causal,
-        mask=None if mask is None else _mask_per_head(mask, x, source),
-        bias=bias,
+    q, k, v = split_heads(q, n_heads), split_heads(k, n_heads), split_heads(v, n_heads)
+    if past is not None:
+        k = np.concatenate([past.keys, k], axis=2)
+        v = np.concatenate([past.values, v], axis=2)
+    if mask is not None:
+        mask = _mask_per_head(mask, x.shape[0], x.shape[1], k.shape[2])
+    attention_forward, _ = ATTENTION[implementation]
+    heads, c_attention = attention_forward(
+        q, k, v, causal=causal, mask=mask, bias=bias, dropout=dropout, rng=rng
     )
     y, c_output = linear_forward(p.output, merge_heads(heads))
     cross = memory is not None
-    return y, MultiHeadCache(c_query, c_key, c_value, c_attention, c_output, cross)
+    cache = MultiHeadCache(c_query, c_key, c_value, c_attention, c_output, cross, implementation)
+    return y, cache
 
 
 def multi_head_backward(
@@ -108,20 +118,14 @@ def multi_head_backward(
 
     In self-attention x is used three times, so its gradient is the sum of three.
     """
+    _, attention_backward = ATTENTION[cache.implementation]
     n_heads = cache.attention.q.shape[1]
     dheads = split_heads(linear_backward(p.output, dp.output, dy, cache.output), n_heads)
-    if isinstance(cache.attention, TiledAttentionCache):
-        gradients = tiled_attention_backward(dheads, cache.attention)
-    else:
-        gradients = attention_backward(dheads, cache.attention)
-    dq, dk, dv = map(merge_heads, gradients)
-    dmemory = linear_backward(p.key, dp.key, dk, cache.key)
-    dmemory += linear_backward(p.value, dp.value, dv, cache.value)
+    dq, dk, dv = map(merge_heads, attention_backward(dheads, cache.attention))
+    dmemory = linear_backward(p.value, dp.value, dv, cache.value)
+    dmemory = dmemory + linear_backward(p.key, dp.key, dk, cache.key)
     dx = linear_backward(p.query, dp.query, dq, cache.query)
-    if cache.cross:
-        return dx, dmemory
-    dx += dmemory
-    return dx
+    return (dx, dmemory) if cache.cross else dx + dmemory
 
 
 def split_heads(x: Array, n_heads: int) -> Array:
@@ -138,8 +142,7 @@ def merge_heads(x: Array) -> Array:
     return x.swapaxes(1, 2).reshape(batch, length, n_heads * d_head)
 
 
-def _mask_per_head(mask: Array, x: Array, source: Array) -> Array:
-    batch, n_queries, n_keys = x.shape[0], x.shape[1], source.shape[1]
+def _mask_per_head(mask: Array, batch: int, n_queries: int, n_keys: int) -> Array:
     if mask.shape == (batch, n_keys):
         return mask[:, None, None, :]
     if mask.shape == (batch, n_queries, n_keys):

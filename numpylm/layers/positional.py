@@ -59,12 +59,14 @@ def _sinusoidal_table(length: int, d_model: int, dtype: str) -> Array:
     return table
 
 
-def sinusoidal_positions_forward(x: Array) -> tuple[Array, None]:
-    """y[..., t, :] = x[..., t, :] + PE[t]; x (..., T, D)."""
-    return x + sinusoidal_encoding(x.shape[-2], x.shape[-1], x.dtype), None
+def sinusoidal_positions_forward(x: Array, *, first: int = 0) -> tuple[Array, None]:
+    """y[..., t, :] = x[..., t, :] + PE[first + t]; x (..., T, D), of which ``first`` tokens came
+    before."""
+    length, d_model = x.shape[-2:]
+    return x + sinusoidal_encoding(first + length, d_model, x.dtype)[first:], None
 
 
-def sinusoidal_positions_backward(dy: Array, cache: None) -> Array:
+def sinusoidal_positions_backward(dy: Array, cache: int | None) -> Array:
     """A constant was added: dx = dy."""
     return dy
 
@@ -76,23 +78,26 @@ def learned_positions_init(
     return LearnedPositions((std * rng.standard_normal((context, d_model))).astype(np.float32))
 
 
-def learned_positions_forward(p: LearnedPositions, x: Array) -> tuple[Array, int]:
-    """y[..., t, :] = x[..., t, :] + W[t]; x (..., T, D) with T ≤ context.
+def learned_positions_forward(
+    p: LearnedPositions, x: Array, *, first: int = 0
+) -> tuple[Array, int]:
+    """y[..., t, :] = x[..., t, :] + W[first + t]; x (..., T, D), of which ``first`` tokens came
+    before; first + T ≤ context.
 
     Raises ``ValueError`` for a sequence longer than the table.
     """
-    context, length = p.weight.shape[0], x.shape[-2]
+    context, length = p.weight.shape[0], first + x.shape[-2]
     if length > context:
         raise ValueError(f"a sequence of {length} tokens exceeds the {context} learned positions")
-    return x + p.weight[:length], length
+    return x + p.weight[first:length], first
 
 
 def learned_positions_backward(
     p: LearnedPositions, dp: LearnedPositions, dy: Array, cache: int
 ) -> Array:
-    """dW[t] += Σ dy[..., t, :] over the batch; returns dx = dy."""
-    length = cache
-    dp.weight[:length] += dy.reshape(-1, length, dy.shape[-1]).sum(axis=0)
+    """dW[first + t] += Σ dy[..., t, :] over the batch; returns dx = dy."""
+    first, (length, d_model) = cache, dy.shape[-2:]
+    dp.weight[first : first + length] += dy.reshape(-1, length, d_model).sum(axis=0)
     return dy
 
 

@@ -13,22 +13,11 @@ from numpylm.parameters import Array
 
 def softmax_forward(x: Array) -> tuple[Array, Array]:
     """y = softmax(x); x (..., S) -> y (..., S), rows that sum to 1 (or 0, if all −∞)."""
-    y = softmax_inplace(x.copy())
+    peak = x.max(axis=-1, keepdims=True, initial=-np.inf)
+    e = np.exp(x - np.maximum(peak, np.finfo(x.dtype).min))  # −∞ − (−∞) would be NaN
+    total = e.sum(axis=-1, keepdims=True)
+    y = e / np.maximum(total, 1.0)  # exp(0) is in each sum, except in a row of −∞
     return y, y
-
-
-def softmax_inplace(x: Array, axis: int = -1) -> Array:
-    """The same along any axis, overwriting x: for a caller that made x and needs it no more."""
-    x -= finite_peak(x, axis)
-    np.exp(x, out=x)
-    total = x.sum(axis=axis, keepdims=True)
-    x /= np.maximum(total, 1.0)  # exp(0) is in each sum, except in a row of −∞
-    return x
-
-
-def finite_peak(x: Array, axis: int) -> Array:
-    """max x, keeping the axis; of a row of −∞ the least number: −∞ − (−∞) would be NaN."""
-    return np.maximum(x.max(axis=axis, keepdims=True, initial=-np.inf), np.finfo(x.dtype).min)
 
 
 def softmax_backward(dy: Array, cache: Array) -> Array:
@@ -39,6 +28,4 @@ def softmax_backward(dy: Array, cache: Array) -> Array:
     with ones.
     """
     y = cache
-    dx = dy - np.einsum("...s,...s->...", dy, y)[..., None]
-    dx *= y
-    return dx
+    return y * (dy - (y * dy).sum(axis=-1, keepdims=True))

@@ -15,27 +15,41 @@ Source: Devlin et al. 2019, arXiv:1810.04805, §3; the head's transform is in it
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
-from numpylm.layers.activations import gelu_backward, gelu_forward, tanh_backward, tanh_forward
+from numpylm.layers.activations import (
+    GELUCache,
+    gelu_backward,
+    gelu_forward,
+    tanh_backward,
+    tanh_forward,
+)
 from numpylm.layers.embedding import unembedding_backward, unembedding_forward
 from numpylm.layers.input_embedding import (
     InputEmbedding,
+    InputEmbeddingCache,
     input_embedding_backward,
     input_embedding_forward,
     input_embedding_init,
 )
 from numpylm.layers.layer_norm import (
     LayerNorm,
+    LayerNormCache,
     layer_norm_backward,
     layer_norm_forward,
     layer_norm_init,
 )
 from numpylm.layers.linear import Linear, linear_backward, linear_forward, linear_init
 from numpylm.models.config import StackConfig, require_positive
-from numpylm.models.encoder import encoder_backward, encoder_forward, encoder_init
-from numpylm.models.stack import Stack
+from numpylm.models.encoder import (
+    Encoder,
+    EncoderCache,
+    encoder_backward,
+    encoder_forward,
+    encoder_init,
+)
 from numpylm.parameters import Array, pack
 
 
@@ -64,10 +78,28 @@ class MaskedHead:
 @dataclass
 class BERT:
     embedding: InputEmbedding
-    encoder: Stack
+    encoder: Encoder
     pooler: Linear  # (D, D)
     masked_head: MaskedHead
     next_sentence_head: Linear  # (D, 2)
+
+
+class BERTCache(NamedTuple):
+    embedding: InputEmbeddingCache
+    encoder: EncoderCache
+
+
+class PoolerCache(NamedTuple):
+    shape: tuple[int, ...]  # of h
+    linear: Array
+    tanh: Array
+
+
+class MaskedHeadCache(NamedTuple):
+    linear: Array
+    gelu: GELUCache
+    norm: LayerNormCache
+    output: Array
 
 
 def bert_init(seed: int, config: BERTConfig) -> tuple[Array, BERT]:
@@ -99,7 +131,7 @@ def bert_forward(
     config: BERTConfig,
     mask: Array | None = None,
     rng: np.random.Generator | None = None,
-) -> tuple[Array, tuple]:
+) -> tuple[Array, BERTCache]:
     """Hidden vectors (B, T, D) of integer ids (B, T); segments (B, T) are 0 where not given.
 
     mask (B, T) is False where ids are padding. ``rng`` turns dropout on. Raises ``ValueError``
@@ -111,46 +143,42 @@ def bert_forward(
         p.embedding, ids, segments, positions=config.positions, dropout=config.dropout, rng=rng
     )
     h, c_encoder = encoder_forward(p.encoder, x, config=config, mask=mask, rng=rng)
-    return h, (c_embedding, c_encoder)
+    return h, BERTCache(c_embedding, c_encoder)
 
 
-def bert_backward(p: BERT, dp: BERT, dh: Array, cache: tuple) -> None:
+def bert_backward(p: BERT, dp: BERT, dh: Array, cache: BERTCache) -> None:
     """The forward read upwards."""
-    c_embedding, c_encoder = cache
-    dx = encoder_backward(p.encoder, dp.encoder, dh, c_encoder)
-    input_embedding_backward(p.embedding, dp.embedding, dx, c_embedding)
+    dx = encoder_backward(p.encoder, dp.encoder, dh, cache.encoder)
+    input_embedding_backward(p.embedding, dp.embedding, dx, cache.embedding)
 
 
-def pooler_forward(p: Linear, h: Array) -> tuple[Array, tuple]:
+def pooler_forward(p: Linear, h: Array) -> tuple[Array, PoolerCache]:
     """pooled = tanh(h[:, 0] W + b); (B, T, D) -> (B, D). Position 0 holds [CLS]."""
     z, c_linear = linear_forward(p, h[:, 0])
     pooled, c_tanh = tanh_forward(z)
-    return pooled, (h.shape, c_linear, c_tanh)
+    return pooled, PoolerCache(h.shape, c_linear, c_tanh)
 
 
-def pooler_backward(p: Linear, dp: Linear, dpooled: Array, cache: tuple) -> Array:
+def pooler_backward(p: Linear, dp: Linear, dpooled: Array, cache: PoolerCache) -> Array:
     """Only position 0 was read: dh is zero elsewhere."""
-    shape, c_linear, c_tanh = cache
-    dh = np.zeros(shape, dpooled.dtype)
-    dh[:, 0] = linear_backward(p, dp, tanh_backward(dpooled, c_tanh), c_linear)
+    dh = np.zeros(cache.shape, dpooled.dtype)
+    dh[:, 0] = linear_backward(p, dp, tanh_backward(dpooled, cache.tanh), cache.linear)
     return dh
 
 
-def masked_head_forward(p: BERT, h: Array) -> tuple[Array, tuple]:
+def masked_head_forward(p: BERT, h: Array) -> tuple[Array, MaskedHeadCache]:
     """logits = LayerNorm(GELU(h W + b)) Eᵀ + c; h (..., D) -> (..., V)."""
     z, c_linear = linear_forward(p.masked_head.transform, h)
     z, c_gelu = gelu_forward(z)
     z, c_norm = layer_norm_forward(p.masked_head.norm, z)
     logits, c_output = unembedding_forward(p.embedding.tokens, z)
-    logits += p.masked_head.bias
-    return logits, (c_linear, c_gelu, c_norm, c_output)
+    return logits + p.masked_head.bias, MaskedHeadCache(c_linear, c_gelu, c_norm, c_output)
 
 
-def masked_head_backward(p: BERT, dp: BERT, dlogits: Array, cache: tuple) -> Array:
+def masked_head_backward(p: BERT, dp: BERT, dlogits: Array, cache: MaskedHeadCache) -> Array:
     """The forward read upwards; the token table receives the head's share here."""
-    c_linear, c_gelu, c_norm, c_output = cache
     dp.masked_head.bias += dlogits.reshape(-1, dlogits.shape[-1]).sum(axis=0)
-    dz = unembedding_backward(p.embedding.tokens, dp.embedding.tokens, dlogits, c_output)
-    dz = layer_norm_backward(p.masked_head.norm, dp.masked_head.norm, dz, c_norm)
-    dz = gelu_backward(dz, c_gelu)
-    return linear_backward(p.masked_head.transform, dp.masked_head.transform, dz, c_linear)
+    dz = unembedding_backward(p.embedding.tokens, dp.embedding.tokens, dlogits, cache.output)
+    dz = layer_norm_backward(p.masked_head.norm, dp.masked_head.norm, dz, cache.norm)
+    dz = gelu_backward(dz, cache.gelu)
+    return linear_backward(p.masked_head.transform, dp.masked_head.transform, dz, cache.linear)

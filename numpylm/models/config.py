@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import math
 import numbers
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
+from numpylm.layers.activations import ACTIVATIONS
+from numpylm.layers.attention import ATTENTION
 from numpylm.layers.input_embedding import POSITIONS
 
 STACK_CHOICES = {
     "norm": ("pre", "post"),
-    "activation": ("gelu", "relu"),
+    "activation": tuple(name for name in ACTIVATIONS if "(" not in name),
     "positions": POSITIONS,
     "init": ("fan-in", "gpt2"),
 }
@@ -32,6 +35,7 @@ class StackConfig:
     alibi_scale: float = 1.0
     bias: bool = True
     init: str = "fan-in"
+    implementation: str = "plain"
 
     def __post_init__(self) -> None:
         require_types(self)
@@ -43,6 +47,32 @@ class StackConfig:
         if self.alibi_scale <= 0.0:
             raise ValueError(f"alibi_scale is {self.alibi_scale}; it must be positive")
         require_choice(self, STACK_CHOICES)
+        if self.implementation not in ATTENTION:
+            raise ValueError(
+                f"implementation is {self.implementation!r:.40}; it must be one of "
+                f"{', '.join(ATTENTION)} (and fast, after import numpylm.fast)"
+            )
+
+    @property
+    def activation_entry(self) -> str:
+        """The entry of ``ACTIVATIONS``: the quicker twin, if it is wanted and there is one."""
+        twin = f"{self.activation} ({self.implementation})"
+        return twin if twin in ACTIVATIONS else self.activation
+
+    @property
+    def std(self) -> float | None:
+        """Of the matrices' first entries: 0.02 as in GPT-2, or None for 1/√d_in."""
+        return 0.02 if self.init == "gpt2" else None
+
+    def output_scale(self, sublayers: int) -> float:
+        """What the matrices that write to the residual stream are multiplied by at the start.
+
+        1/√R, R the residual connections of the stack (``sublayers`` a layer), so that the sum of
+        all of them has the scale of one (Radford et al. 2019, §2.3). At GPT-2's width of 768 the
+        two choices of ``init`` are alike (0.036 and 0.02); a narrow model that starts at 0.02 has
+        to grow its matrices before it can learn.
+        """
+        return 1.0 / math.sqrt(sublayers * self.n_layers)
 
 
 def require_types(config: Any) -> None:

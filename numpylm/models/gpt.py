@@ -12,20 +12,28 @@ in which published models differ. Source: Radford et al. 2018, 2019.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
 from numpylm.layers.embedding import unembedding_backward, unembedding_forward
 from numpylm.layers.input_embedding import (
     InputEmbedding,
+    InputEmbeddingCache,
     input_embedding_backward,
     input_embedding_forward,
     input_embedding_init,
 )
 from numpylm.layers.linear import Linear, linear_backward, linear_forward, linear_init
 from numpylm.models.config import StackConfig, require_positive
-from numpylm.models.decoder import decoder_backward, decoder_forward, decoder_init
-from numpylm.models.stack import Stack
+from numpylm.models.decoder import (
+    Decoder,
+    DecoderCache,
+    LayerPast,
+    decoder_backward,
+    decoder_forward,
+    decoder_init,
+)
 from numpylm.parameters import Array, pack
 
 
@@ -45,8 +53,14 @@ class GPTConfig(StackConfig):
 @dataclass
 class GPT:
     embedding: InputEmbedding  # (V, D), and (context, D) if positions are learned
-    decoder: Stack
+    decoder: Decoder
     output: Linear | None  # (D, V); None if tied: the output layer is then the token embedding
+
+
+class GPTCache(NamedTuple):
+    embedding: InputEmbeddingCache
+    decoder: DecoderCache
+    output: Array
 
 
 def gpt_init(seed: int, config: GPTConfig) -> tuple[Array, GPT]:
@@ -70,33 +84,36 @@ def gpt_forward(
     *,
     config: GPTConfig,
     mask: Array | None = None,
+    past: list[LayerPast] | None = None,
     rng: np.random.Generator | None = None,
-) -> tuple[Array, tuple]:
+) -> tuple[Array, GPTCache]:
     """Logits of the next token at each position; integer ids (B, T) -> (B, T, V).
 
     mask (B, T) is False where ids are padding, at the end (padding in front would shift the
-    positions). ``rng`` turns dropout on. Raises ``ValueError``
-    for ids outside the vocabulary or sequences longer than the context.
+    positions). past: what the layers have seen of the text that ids continue (``generation/
+    kv_cache.py``). ``rng`` turns dropout on. Raises ``ValueError`` for ids outside the vocabulary
+    or sequences longer than the context.
     """
-    if ids.ndim != 2 or ids.shape[1] > config.context:
-        raise ValueError(f"ids {ids.shape} must be (batch, length ≤ context {config.context})")
+    first = past[0].length if past else 0
+    if ids.ndim != 2 or first + ids.shape[1] > config.context:
+        shape = (*ids.shape[:-1], first + ids.shape[-1])
+        raise ValueError(f"ids {shape} must be (batch, length ≤ context {config.context})")
     x, c_embedding = input_embedding_forward(
-        p.embedding, ids, positions=config.positions, dropout=config.dropout, rng=rng
+        p.embedding, ids, positions=config.positions, first=first, dropout=config.dropout, rng=rng
     )
-    h, c_decoder = decoder_forward(p.decoder, x, config=config, mask=mask, rng=rng)
+    h, c_decoder = decoder_forward(p.decoder, x, config=config, mask=mask, past=past, rng=rng)
     if p.output is None:
         logits, c_output = unembedding_forward(p.embedding.tokens, h)
     else:
         logits, c_output = linear_forward(p.output, h)
-    return logits, (c_embedding, c_decoder, c_output)
+    return logits, GPTCache(c_embedding, c_decoder, c_output)
 
 
-def gpt_backward(p: GPT, dp: GPT, dlogits: Array, cache: tuple) -> None:
+def gpt_backward(p: GPT, dp: GPT, dlogits: Array, cache: GPTCache) -> None:
     """The forward read upwards. With tied weights the token table receives two contributions."""
-    c_embedding, c_decoder, c_output = cache
     if p.output is None:
-        dh = unembedding_backward(p.embedding.tokens, dp.embedding.tokens, dlogits, c_output)
+        dh = unembedding_backward(p.embedding.tokens, dp.embedding.tokens, dlogits, cache.output)
     else:
-        dh = linear_backward(p.output, dp.output, dlogits, c_output)
-    dx = decoder_backward(p.decoder, dp.decoder, dh, c_decoder)
-    input_embedding_backward(p.embedding, dp.embedding, dx, c_embedding)
+        dh = linear_backward(p.output, dp.output, dlogits, cache.output)
+    dx, _ = decoder_backward(p.decoder, dp.decoder, dh, cache.decoder)
+    input_embedding_backward(p.embedding, dp.embedding, dx, cache.embedding)

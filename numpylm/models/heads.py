@@ -10,6 +10,7 @@ The trunk is BERT without its pre-training heads. Source: Devlin et al. 2019, ar
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -17,7 +18,9 @@ from numpylm.layers.dropout import dropout_backward, dropout_forward
 from numpylm.layers.linear import Linear, linear_backward, linear_forward, linear_init
 from numpylm.models.bert import (
     BERT,
+    BERTCache,
     BERTConfig,
+    PoolerCache,
     bert_backward,
     bert_forward,
     bert_init,
@@ -46,6 +49,13 @@ class Classifier:
     head: Linear  # (D, n_labels)
 
 
+class ClassifierCache(NamedTuple):
+    trunk: BERTCache
+    pooler: PoolerCache | None
+    dropout: Array | None
+    head: Array
+
+
 def classifier_init(seed: int, config: ClassifierConfig) -> tuple[Array, Classifier]:
     """Random parameters for a seed: ``(theta, p)`` as from ``pack``, float32."""
     _, trunk = bert_init(seed, config)
@@ -63,7 +73,7 @@ def classifier_forward(
     config: ClassifierConfig,
     mask: Array | None = None,
     rng: np.random.Generator | None = None,
-) -> tuple[Array, tuple]:
+) -> tuple[Array, ClassifierCache]:
     """Logits (B, C) if config.pooled, else (B, T, C), of integer ids (B, T) that begin with [CLS].
 
     segments (B, T) and mask (B, T) as in ``bert_forward``.
@@ -74,13 +84,15 @@ def classifier_forward(
         x, c_pooler = pooler_forward(p.trunk.pooler, x)
     x, c_dropout = dropout_forward(x, rate=config.dropout, rng=rng)
     logits, c_head = linear_forward(p.head, x)
-    return logits, (c_trunk, c_pooler, c_dropout, c_head)
+    return logits, ClassifierCache(c_trunk, c_pooler, c_dropout, c_head)
 
 
-def classifier_backward(p: Classifier, dp: Classifier, dlogits: Array, cache: tuple) -> None:
+def classifier_backward(
+    p: Classifier, dp: Classifier, dlogits: Array, cache: ClassifierCache
+) -> None:
     """The forward read upwards."""
-    c_trunk, c_pooler, c_dropout, c_head = cache
-    dx = dropout_backward(linear_backward(p.head, dp.head, dlogits, c_head), c_dropout)
-    if c_pooler is not None:
-        dx = pooler_backward(p.trunk.pooler, dp.trunk.pooler, dx, c_pooler)
-    bert_backward(p.trunk, dp.trunk, dx, c_trunk)
+    dx = linear_backward(p.head, dp.head, dlogits, cache.head)
+    dx = dropout_backward(dx, cache.dropout)
+    if cache.pooler is not None:
+        dx = pooler_backward(p.trunk.pooler, dp.trunk.pooler, dx, cache.pooler)
+    bert_backward(p.trunk, dp.trunk, dx, cache.trunk)

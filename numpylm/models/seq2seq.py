@@ -12,21 +12,35 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 
 from numpylm.layers.embedding import unembedding_backward, unembedding_forward
 from numpylm.layers.input_embedding import (
     InputEmbedding,
+    InputEmbeddingCache,
     input_embedding_backward,
     input_embedding_forward,
     input_embedding_init,
 )
 from numpylm.layers.linear import Linear, linear_backward, linear_forward, linear_init
 from numpylm.models.config import StackConfig, require_positive
-from numpylm.models.decoder import decoder_backward, decoder_forward, decoder_init
-from numpylm.models.encoder import encoder_backward, encoder_forward, encoder_init
-from numpylm.models.stack import Stack
+from numpylm.models.decoder import (
+    Decoder,
+    DecoderCache,
+    LayerPast,
+    decoder_backward,
+    decoder_forward,
+    decoder_init,
+)
+from numpylm.models.encoder import (
+    Encoder,
+    EncoderCache,
+    encoder_backward,
+    encoder_forward,
+    encoder_init,
+)
 from numpylm.parameters import Array, pack
 
 
@@ -56,14 +70,30 @@ class Seq2Seq:
 
     source: InputEmbedding  # (V_source, D)
     target: InputEmbedding | None  # (V_target, D); None if shared with the source
-    encoder: Stack
-    decoder: Stack
+    encoder: Encoder
+    decoder: Decoder
     output: Linear | None  # (D, V_target); None if tied to the target's embedding
 
     @property
     def target_embedding(self) -> InputEmbedding:
         """The target's own table, or the shared one."""
         return self.source if self.target is None else self.target
+
+
+class EncodeCache(NamedTuple):
+    embedding: InputEmbeddingCache
+    encoder: EncoderCache
+
+
+class DecodeCache(NamedTuple):
+    embedding: InputEmbeddingCache
+    decoder: DecoderCache
+    output: Array
+
+
+class Seq2SeqCache(NamedTuple):
+    encode: EncodeCache
+    decode: DecodeCache
 
 
 def seq2seq_init(seed: int, config: Seq2SeqConfig) -> tuple[Array, Seq2Seq]:
@@ -92,21 +122,20 @@ def encode_forward(
     config: Seq2SeqConfig,
     source_mask: Array | None = None,
     rng: np.random.Generator | None = None,
-) -> tuple[Array, tuple]:
+) -> tuple[Array, EncodeCache]:
     """The memory (B, S, D) of integer ids (B, S); source_mask (B, S) is False at padding."""
     _check_length("source", source, config.context)
     x, c_embedding = input_embedding_forward(
         p.source, source, positions=config.positions, dropout=config.dropout, rng=rng
     )
     memory, c_encoder = encoder_forward(p.encoder, x, config=config, mask=source_mask, rng=rng)
-    return memory, (c_embedding, c_encoder)
+    return memory, EncodeCache(c_embedding, c_encoder)
 
 
-def encode_backward(p: Seq2Seq, dp: Seq2Seq, dmemory: Array, cache: tuple) -> None:
+def encode_backward(p: Seq2Seq, dp: Seq2Seq, dmemory: Array, cache: EncodeCache) -> None:
     """The forward read upwards."""
-    c_embedding, c_encoder = cache
-    dx = encoder_backward(p.encoder, dp.encoder, dmemory, c_encoder)
-    input_embedding_backward(p.source, dp.source, dx, c_embedding)
+    dx = encoder_backward(p.encoder, dp.encoder, dmemory, cache.encoder)
+    input_embedding_backward(p.source, dp.source, dx, cache.embedding)
 
 
 def decode_forward(
@@ -116,45 +145,47 @@ def decode_forward(
     *,
     config: Seq2SeqConfig,
     source_mask: Array | None = None,
+    past: list[LayerPast] | None = None,
     rng: np.random.Generator | None = None,
-) -> tuple[Array, tuple]:
+) -> tuple[Array, DecodeCache]:
     """Logits (B, T, V) of the token after each of the target ids (B, T).
 
-    A padded target needs no mask: padding stands at the end, and nobody looks ahead.
+    A padded target needs no mask: padding stands at the end, and nobody looks ahead. past: what
+    the layers have seen of the target that ids continue, and of the memory, of which then nothing
+    new is left: ``memory[:, :0]``.
     """
-    _check_length("target", target, config.context)
+    first = past[0].length if past else 0
+    _check_length("target", target, config.context - first)
     embedding = p.target_embedding
     x, c_embedding = input_embedding_forward(
-        embedding, target, positions=config.positions, dropout=config.dropout, rng=rng
-    )
+        embedding, target, positions=config.positions, first=first,
+        dropout=config.dropout, rng=rng,
+    )  # fmt: skip
     h, c_decoder = decoder_forward(
-        p.decoder, x, memory, config=config, memory_mask=source_mask, rng=rng
+        p.decoder, x, memory, config=config, memory_mask=source_mask, past=past, rng=rng
     )
     if p.output is None:
         logits, c_output = unembedding_forward(embedding.tokens, h)
     else:
         logits, c_output = linear_forward(p.output, h)
-    return logits, (c_embedding, c_decoder, c_output)
+    return logits, DecodeCache(c_embedding, c_decoder, c_output)
 
 
-def decode_backward(p: Seq2Seq, dp: Seq2Seq, dlogits: Array, cache: tuple) -> Array:
+def decode_backward(p: Seq2Seq, dp: Seq2Seq, dlogits: Array, cache: DecodeCache) -> Array:
     """The forward read upwards; returns dmemory."""
-    c_embedding, c_decoder, c_output = cache
     embedding, dembedding = p.target_embedding, dp.target_embedding
     if p.output is None:
-        dh = unembedding_backward(embedding.tokens, dembedding.tokens, dlogits, c_output)
+        dh = unembedding_backward(embedding.tokens, dembedding.tokens, dlogits, cache.output)
     else:
-        dh = linear_backward(p.output, dp.output, dlogits, c_output)
-    dx, dmemory = decoder_backward(p.decoder, dp.decoder, dh, c_decoder)
-    input_embedding_backward(embedding, dembedding, dx, c_embedding)
+        dh = linear_backward(p.output, dp.output, dlogits, cache.output)
+    dx, dmemory = decoder_backward(p.decoder, dp.decoder, dh, cache.decoder)
+    input_embedding_backward(embedding, dembedding, dx, cache.embedding)
     return dmemory
 
 
-def cross_attention_weights(cache: tuple) -> Array:
+def cross_attention_weights(cache: DecodeCache) -> Array:
     """Where the decoder looked: (n_layers, B, H, T, S), from the cache of ``decode_forward``."""
-    _, (layers, _), _ = cache
-    crosses = [c_cross for _, c_cross, _ in layers]
-    return np.stack([c_multi_head.attention.weights for _, _, c_multi_head, _ in crosses])
+    return np.stack([layer.cross.attention.weights for layer in cache.decoder.layers])
 
 
 def seq2seq_forward(
@@ -165,7 +196,7 @@ def seq2seq_forward(
     config: Seq2SeqConfig,
     source_mask: Array | None = None,
     rng: np.random.Generator | None = None,
-) -> tuple[Array, tuple]:
+) -> tuple[Array, Seq2SeqCache]:
     """Logits (B, T, V); integer source (B, S) and target (B, T), which starts with its first token.
 
     Raises ``ValueError`` for ids outside a vocabulary or sequences longer than the context.
@@ -174,14 +205,13 @@ def seq2seq_forward(
     decode = partial(decode_forward, config=config, source_mask=source_mask, rng=rng)
     memory, c_encode = encode(p, source)
     logits, c_decode = decode(p, memory, target)
-    return logits, (c_encode, c_decode)
+    return logits, Seq2SeqCache(c_encode, c_decode)
 
 
-def seq2seq_backward(p: Seq2Seq, dp: Seq2Seq, dlogits: Array, cache: tuple) -> None:
+def seq2seq_backward(p: Seq2Seq, dp: Seq2Seq, dlogits: Array, cache: Seq2SeqCache) -> None:
     """The forward read upwards. A shared table receives up to three contributions."""
-    c_encode, c_decode = cache
-    dmemory = decode_backward(p, dp, dlogits, c_decode)
-    encode_backward(p, dp, dmemory, c_encode)
+    dmemory = decode_backward(p, dp, dlogits, cache.decode)
+    encode_backward(p, dp, dmemory, cache.encode)
 
 
 def _check_length(what: str, ids: Array, context: int) -> None:

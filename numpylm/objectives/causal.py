@@ -9,21 +9,19 @@ by one, which the data loader does: the target of position t is the token at t +
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpylm.layers.blocked_cross_entropy import (
-    blocked_cross_entropy_backward,
-    blocked_cross_entropy_forward,
-)
-from numpylm.layers.cross_entropy import IGNORE, cross_entropy_backward, cross_entropy_forward
-from numpylm.models.gpt import GPT, GPTConfig, gpt_backward, gpt_forward
+from numpylm.layers.cross_entropy import CROSS_ENTROPY, IGNORE
+from numpylm.models.gpt import GPT, GPTCache, GPTConfig, gpt_backward, gpt_forward
 from numpylm.parameters import Array
 
-BLOCKED_FROM = 1 << 18  # logits; fewer stay near the processor as they are
+
+class CausalLMCache(NamedTuple):
+    model: GPTCache
+    loss: Any
+    implementation: str  # which backward belongs to it
 
 
 def causal_lm_forward(
@@ -36,26 +34,22 @@ def causal_lm_forward(
     normalizer: float | None = None,
     mask: Array | None = None,
     rng: np.random.Generator | None = None,
-    blocked_from: int = BLOCKED_FROM,
-) -> tuple[Array, tuple]:
+) -> tuple[Array, CausalLMCache]:
     """The loss (a scalar, nats per token) of predicting targets (B, T) from ids (B, T).
 
     ``normalizer`` replaces the number of targets (see ``cross_entropy_forward``); ``rng`` turns
-    dropout on. From ``blocked_from`` logits on, the loss is computed block by block and in their
-    memory.
+    dropout on.
     """
     logits, c_model = gpt_forward(p, ids, config=config, mask=mask, rng=rng)
-    blocked = logits.size >= blocked_from
-    loss_forward: Callable[..., Any] = cross_entropy_forward
-    if blocked:
-        loss_forward = partial(blocked_cross_entropy_forward, overwrite=True)
-    loss, c_loss = loss_forward(logits, targets, ignore_index=ignore_index, normalizer=normalizer)
-    return loss, (c_model, blocked, c_loss)
+    cross_entropy_forward, _ = CROSS_ENTROPY[config.implementation]
+    loss, c_loss = cross_entropy_forward(
+        logits, targets, ignore_index=ignore_index, normalizer=normalizer
+    )
+    return loss, CausalLMCache(c_model, c_loss, config.implementation)
 
 
-def causal_lm_backward(p: GPT, dp: GPT, dloss: Array, cache: tuple) -> None:
+def causal_lm_backward(p: GPT, dp: GPT, dloss: Array, cache: CausalLMCache) -> None:
     """Adds dloss · ∂loss/∂θ into dp."""
-    c_model, blocked, c_loss = cache
-    loss_backward = blocked_cross_entropy_backward if blocked else cross_entropy_backward
-    dlogits = loss_backward(dloss, c_loss)
-    gpt_backward(p, dp, dlogits, c_model)
+    _, cross_entropy_backward = CROSS_ENTROPY[cache.implementation]
+    dlogits = cross_entropy_backward(dloss, cache.loss)
+    gpt_backward(p, dp, dlogits, cache.model)

@@ -14,11 +14,29 @@ arXiv:1910.13461, §2.2 (deletion).
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
-from numpylm.layers.cross_entropy import IGNORE, cross_entropy_backward, cross_entropy_forward
-from numpylm.models.seq2seq import Seq2Seq, Seq2SeqConfig, seq2seq_backward, seq2seq_forward
+from numpylm.layers.cross_entropy import (
+    IGNORE,
+    CrossEntropyCache,
+    cross_entropy_backward,
+    cross_entropy_forward,
+)
+from numpylm.models.seq2seq import (
+    Seq2Seq,
+    Seq2SeqCache,
+    Seq2SeqConfig,
+    seq2seq_backward,
+    seq2seq_forward,
+)
 from numpylm.parameters import Array
+
+
+class DenoisingCache(NamedTuple):
+    model: Seq2SeqCache
+    loss: CrossEntropyCache
 
 
 def corrupt_spans(
@@ -88,7 +106,7 @@ def denoising_forward(
     label_smoothing: float = 0.0,
     source_mask: Array | None = None,
     rng: np.random.Generator | None = None,
-) -> tuple[Array, tuple]:
+) -> tuple[Array, DenoisingCache]:
     """The loss (a scalar, nats per target token).
 
     source (B, S); target_in (B, T) starts with the start token, target_out (B, T) is the same
@@ -101,13 +119,12 @@ def denoising_forward(
         logits, target_out, ignore_index=ignore_index, normalizer=normalizer,
         label_smoothing=label_smoothing,
     )  # fmt: skip
-    return loss, (c_model, c_loss)
+    return loss, DenoisingCache(c_model, c_loss)
 
 
-def denoising_backward(p: Seq2Seq, dp: Seq2Seq, dloss: Array, cache: tuple) -> None:
+def denoising_backward(p: Seq2Seq, dp: Seq2Seq, dloss: Array, cache: DenoisingCache) -> None:
     """Adds dloss · ∂loss/∂θ into dp."""
-    c_model, c_loss = cache
-    seq2seq_backward(p, dp, cross_entropy_backward(dloss, c_loss), c_model)
+    seq2seq_backward(p, dp, cross_entropy_backward(dloss, cache.loss), cache.model)
 
 
 def _random_parts(total: int, parts: int, rng: np.random.Generator) -> Array:

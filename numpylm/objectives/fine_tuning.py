@@ -10,16 +10,28 @@ Source: Devlin et al. 2019, arXiv:1810.04805, §4.1 to §4.3.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
-from numpylm.layers.cross_entropy import cross_entropy_backward, cross_entropy_forward
+from numpylm.layers.cross_entropy import (
+    CrossEntropyCache,
+    cross_entropy_backward,
+    cross_entropy_forward,
+)
 from numpylm.models.heads import (
     Classifier,
+    ClassifierCache,
     ClassifierConfig,
     classifier_backward,
     classifier_forward,
 )
 from numpylm.parameters import Array
+
+
+class HeadLossCache(NamedTuple):
+    model: ClassifierCache
+    loss: CrossEntropyCache
 
 
 def classification_forward(
@@ -32,20 +44,21 @@ def classification_forward(
     normalizer: float | None = None,
     mask: Array | None = None,
     rng: np.random.Generator | None = None,
-) -> tuple[Array, tuple]:
+) -> tuple[Array, HeadLossCache]:
     """The loss (a scalar) of labels (B,) for a pooled model, (B, T) for one that labels tokens.
 
     Positions with the label −1 are not counted.
     """
     logits, c_model = classifier_forward(p, ids, segments, config=config, mask=mask, rng=rng)
     loss, c_loss = cross_entropy_forward(logits, labels, normalizer=normalizer)
-    return loss, (c_model, c_loss)
+    return loss, HeadLossCache(c_model, c_loss)
 
 
-def classification_backward(p: Classifier, dp: Classifier, dloss: Array, cache: tuple) -> None:
+def classification_backward(
+    p: Classifier, dp: Classifier, dloss: Array, cache: HeadLossCache
+) -> None:
     """Adds dloss · ∂loss/∂θ into dp."""
-    c_model, c_loss = cache
-    classifier_backward(p, dp, cross_entropy_backward(dloss, c_loss), c_model)
+    classifier_backward(p, dp, cross_entropy_backward(dloss, cache.loss), cache.model)
 
 
 def span_logits(logits: Array, story: Array) -> Array:
@@ -64,18 +77,17 @@ def answering_forward(
     normalizer: float | None = None,
     mask: Array | None = None,
     rng: np.random.Generator | None = None,
-) -> tuple[Array, tuple]:
+) -> tuple[Array, HeadLossCache]:
     """The loss (a scalar) of spans (B, 2), the positions of the first and the last token.
 
     story (B, T) is True where an answer may be; every row needs such a position.
     """
     logits, c_model = classifier_forward(p, ids, segments, config=config, mask=mask, rng=rng)
     loss, c_loss = cross_entropy_forward(span_logits(logits, story), spans, normalizer=normalizer)
-    return loss, (c_model, c_loss)
+    return loss, HeadLossCache(c_model, c_loss)
 
 
-def answering_backward(p: Classifier, dp: Classifier, dloss: Array, cache: tuple) -> None:
+def answering_backward(p: Classifier, dp: Classifier, dloss: Array, cache: HeadLossCache) -> None:
     """Adds dloss · ∂loss/∂θ into dp. Outside the story the probability, so the gradient, is 0."""
-    c_model, c_loss = cache
-    dlogits = cross_entropy_backward(dloss, c_loss).swapaxes(1, 2)
-    classifier_backward(p, dp, np.ascontiguousarray(dlogits), c_model)
+    dlogits = cross_entropy_backward(dloss, cache.loss).swapaxes(1, 2)
+    classifier_backward(p, dp, dlogits, cache.model)

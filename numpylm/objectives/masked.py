@@ -14,18 +14,39 @@ and appendix A.1; whole words: the note of May 2019 in its published code.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
-from numpylm.layers.cross_entropy import IGNORE, cross_entropy_backward, cross_entropy_forward
+from numpylm.layers.cross_entropy import (
+    IGNORE,
+    CrossEntropyCache,
+    cross_entropy_backward,
+    cross_entropy_forward,
+)
 from numpylm.models.bert import (
     BERT,
+    BERTCache,
     BERTConfig,
+    MaskedHeadCache,
     bert_backward,
     bert_forward,
     masked_head_backward,
     masked_head_forward,
 )
 from numpylm.parameters import Array
+
+
+class MaskedLossCache(NamedTuple):
+    shape: tuple[int, ...]  # of h
+    chosen: tuple[Array, ...]  # where something is predicted, as from ``np.nonzero``
+    head: MaskedHeadCache
+    loss: CrossEntropyCache
+
+
+class MaskedLMCache(NamedTuple):
+    model: BERTCache
+    loss: MaskedLossCache
 
 
 def mask_tokens(
@@ -74,22 +95,22 @@ def masked_lm_forward(
     normalizer: float | None = None,
     mask: Array | None = None,
     rng: np.random.Generator | None = None,
-) -> tuple[Array, tuple]:
+) -> tuple[Array, MaskedLMCache]:
     """The loss (a scalar, nats per masked token) of corrupted ids (B, T), targets (B, T)."""
     h, c_model = bert_forward(p, ids, segments, config=config, mask=mask, rng=rng)
     loss, c_head = masked_loss_forward(p, h, targets, normalizer=normalizer)
-    return loss, (c_model, c_head)
+    return loss, MaskedLMCache(c_model, c_head)
 
 
-def masked_lm_backward(p: BERT, dp: BERT, dloss: Array, cache: tuple) -> None:
+def masked_lm_backward(p: BERT, dp: BERT, dloss: Array, cache: MaskedLMCache) -> None:
     """Adds dloss · ∂loss/∂θ into dp."""
-    c_model, c_head = cache
-    bert_backward(p, dp, masked_loss_backward(p, dp, dloss, c_head), c_model)
+    dh = masked_loss_backward(p, dp, dloss, cache.loss)
+    bert_backward(p, dp, dh, cache.model)
 
 
 def masked_loss_forward(
     p: BERT, h: Array, targets: Array, *, normalizer: float | None = None
-) -> tuple[Array, tuple]:
+) -> tuple[Array, MaskedLossCache]:
     """The head and the loss on hidden vectors h (B, T, D).
 
     Only chosen positions go through the head: 15 % of the largest matrix product.
@@ -97,15 +118,14 @@ def masked_loss_forward(
     chosen = np.nonzero(targets != IGNORE)
     logits, c_head = masked_head_forward(p, h[chosen])
     loss, c_loss = cross_entropy_forward(logits, targets[chosen], normalizer=normalizer)
-    return loss, (h.shape, chosen, c_head, c_loss)
+    return loss, MaskedLossCache(h.shape, chosen, c_head, c_loss)
 
 
-def masked_loss_backward(p: BERT, dp: BERT, dloss: Array, cache: tuple) -> Array:
+def masked_loss_backward(p: BERT, dp: BERT, dloss: Array, cache: MaskedLossCache) -> Array:
     """Returns dh, zero where nothing was predicted."""
-    shape, chosen, c_head, c_loss = cache
-    dlogits = cross_entropy_backward(dloss, c_loss)
-    dh = np.zeros(shape, dlogits.dtype)
-    dh[chosen] = masked_head_backward(p, dp, dlogits, c_head)
+    dlogits = cross_entropy_backward(dloss, cache.loss)
+    dh = np.zeros(cache.shape, dlogits.dtype)
+    dh[cache.chosen] = masked_head_backward(p, dp, dlogits, cache.head)
     return dh
 
 

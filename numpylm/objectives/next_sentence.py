@@ -10,20 +10,49 @@ Source: Devlin et al. 2019, arXiv:1810.04805, §3.1 (task 2) and appendix A.1.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
-from numpylm.layers.cross_entropy import cross_entropy_backward, cross_entropy_forward
+from numpylm.layers.cross_entropy import (
+    CrossEntropyCache,
+    cross_entropy_backward,
+    cross_entropy_forward,
+)
 from numpylm.layers.linear import linear_backward, linear_forward
 from numpylm.models.bert import (
     BERT,
+    BERTCache,
     BERTConfig,
+    PoolerCache,
     bert_backward,
     bert_forward,
     pooler_backward,
     pooler_forward,
 )
-from numpylm.objectives.masked import masked_loss_backward, masked_loss_forward
+from numpylm.objectives.masked import (
+    MaskedLossCache,
+    masked_loss_backward,
+    masked_loss_forward,
+)
 from numpylm.parameters import Array
+
+
+class PairLossCache(NamedTuple):
+    pooler: PoolerCache
+    linear: Array
+    loss: CrossEntropyCache
+
+
+class NextSentenceCache(NamedTuple):
+    model: BERTCache
+    pair: PairLossCache
+
+
+class BERTPretrainingCache(NamedTuple):
+    model: BERTCache
+    masked: MaskedLossCache
+    pair: PairLossCache
 
 
 def next_sentence_forward(
@@ -36,17 +65,17 @@ def next_sentence_forward(
     normalizer: float | None = None,
     mask: Array | None = None,
     rng: np.random.Generator | None = None,
-) -> tuple[Array, tuple]:
+) -> tuple[Array, NextSentenceCache]:
     """The loss (a scalar, nats per pair); ids and segments (B, T), labels (B,), 1 = B follows A."""
     h, c_model = bert_forward(p, ids, segments, config=config, mask=mask, rng=rng)
     loss, c_head = pair_loss_forward(p, h, labels, normalizer=normalizer)
-    return loss, (c_model, c_head)
+    return loss, NextSentenceCache(c_model, c_head)
 
 
-def next_sentence_backward(p: BERT, dp: BERT, dloss: Array, cache: tuple) -> None:
+def next_sentence_backward(p: BERT, dp: BERT, dloss: Array, cache: NextSentenceCache) -> None:
     """Adds dloss · ∂loss/∂θ into dp."""
-    c_model, c_head = cache
-    bert_backward(p, dp, pair_loss_backward(p, dp, dloss, c_head), c_model)
+    dh = pair_loss_backward(p, dp, dloss, cache.pair)
+    bert_backward(p, dp, dh, cache.model)
 
 
 def bert_pretraining_forward(
@@ -60,7 +89,7 @@ def bert_pretraining_forward(
     normalizer: Array | None = None,
     mask: Array | None = None,
     rng: np.random.Generator | None = None,
-) -> tuple[Array, tuple]:
+) -> tuple[Array, BERTPretrainingCache]:
     """Masked-token loss plus next-sentence loss of the same forward pass, as BERT trains.
 
     ``normalizer`` (2,) replaces the numbers of masked tokens and of pairs.
@@ -69,30 +98,28 @@ def bert_pretraining_forward(
     h, c_model = bert_forward(p, ids, segments, config=config, mask=mask, rng=rng)
     masked, c_masked = masked_loss_forward(p, h, targets, normalizer=n_masked)
     pair, c_pair = pair_loss_forward(p, h, labels, normalizer=n_pairs)
-    return masked + pair, (c_model, c_masked, c_pair)
+    return masked + pair, BERTPretrainingCache(c_model, c_masked, c_pair)
 
 
-def bert_pretraining_backward(p: BERT, dp: BERT, dloss: Array, cache: tuple) -> None:
+def bert_pretraining_backward(p: BERT, dp: BERT, dloss: Array, cache: BERTPretrainingCache) -> None:
     """Both heads read h, so its gradient is their sum."""
-    c_model, c_masked, c_pair = cache
-    dh = masked_loss_backward(p, dp, dloss, c_masked)
-    dh += pair_loss_backward(p, dp, dloss, c_pair)
-    bert_backward(p, dp, dh, c_model)
+    dh = masked_loss_backward(p, dp, dloss, cache.masked)
+    dh = dh + pair_loss_backward(p, dp, dloss, cache.pair)
+    bert_backward(p, dp, dh, cache.model)
 
 
 def pair_loss_forward(
     p: BERT, h: Array, labels: Array, *, normalizer: float | None = None
-) -> tuple[Array, tuple]:
+) -> tuple[Array, PairLossCache]:
     """The loss of labels (B,) on hidden vectors h (B, T, D)."""
     pooled, c_pooler = pooler_forward(p.pooler, h)
     logits, c_linear = linear_forward(p.next_sentence_head, pooled)
     loss, c_loss = cross_entropy_forward(logits, labels, normalizer=normalizer)
-    return loss, (c_pooler, c_linear, c_loss)
+    return loss, PairLossCache(c_pooler, c_linear, c_loss)
 
 
-def pair_loss_backward(p: BERT, dp: BERT, dloss: Array, cache: tuple) -> Array:
+def pair_loss_backward(p: BERT, dp: BERT, dloss: Array, cache: PairLossCache) -> Array:
     """Returns dh, zero but at [CLS]."""
-    c_pooler, c_linear, c_loss = cache
-    dlogits = cross_entropy_backward(dloss, c_loss)
-    dpooled = linear_backward(p.next_sentence_head, dp.next_sentence_head, dlogits, c_linear)
-    return pooler_backward(p.pooler, dp.pooler, dpooled, c_pooler)
+    dlogits = cross_entropy_backward(dloss, cache.loss)
+    dpooled = linear_backward(p.next_sentence_head, dp.next_sentence_head, dlogits, cache.linear)
+    return pooler_backward(p.pooler, dp.pooler, dpooled, cache.pooler)

@@ -10,7 +10,6 @@ arXiv:1711.05101, Alg. 2, here times the learning rate as PyTorch and the field 
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -30,24 +29,17 @@ def adam_update(
     eps: float = 1e-8,
     scale: float = 1.0,
 ) -> None:
-    """One step of Adam with the gradient scale · grad, in place on theta, m and v; shapes (N,).
+    """One step of Adam with the gradient g = scale · grad, on theta, m and v; shapes (N,).
 
-    ``step`` counts from 1. Both corrections of the start act on numbers, not on vectors:
-    m̂ / (√v̂ + ε) = m √c₂ / (c₁ (√v + ε √c₂)), c_i = 1 − β_iᵗ.
+    ``step`` is t and counts from 1. theta, m and v receive their new values.
     """
     beta1, beta2 = betas
-    correction = math.sqrt(1.0 - beta2**step)
-    m *= beta1
-    m += (1.0 - beta1) * scale * grad
-    change = grad * grad
-    change *= (1.0 - beta2) * scale**2
-    v *= beta2
-    v += change
-    np.sqrt(v, out=change)
-    change += eps * correction
-    np.divide(m, change, out=change)
-    change *= lr * correction / (1.0 - beta1**step)
-    theta -= change
+    g = scale * grad
+    m[:] = beta1 * m + (1.0 - beta1) * g
+    v[:] = beta2 * v + (1.0 - beta2) * g**2
+    m_hat = m / (1.0 - beta1**step)
+    v_hat = v / (1.0 - beta2**step)
+    theta -= lr * m_hat / (np.sqrt(v_hat) + eps)
 
 
 def decay_weights(theta: Array, decay: float, *, lr: float) -> None:

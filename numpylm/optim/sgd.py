@@ -11,13 +11,14 @@ from numpylm.parameters import Array
 def sgd_update(
     theta: Array, grad: Array, u: Array | None, *, lr: float, momentum: float, scale: float = 1.0
 ) -> None:
-    """One step of SGD with (heavy-ball) momentum, in place on theta and u; all of shape (N,).
+    """One step of SGD with (heavy-ball) momentum on theta and u; all of shape (N,).
 
-    The gradient is scale · grad. Without momentum u is the gradient, and None is enough.
+    The gradient is g = scale · grad. Without momentum u is g itself, and None is enough. theta and
+    u receive their new values.
     """
+    g = scale * grad
     if u is None:
-        theta -= lr * scale * grad
+        theta -= lr * g
         return
-    u *= momentum
-    u += scale * grad
+    u[:] = momentum * u + g
     theta -= lr * u

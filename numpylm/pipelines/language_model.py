@@ -6,7 +6,6 @@ The functional level below it is ``lm.p`` (parameters), ``lm.config`` and ``gpt_
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import numpy as np
 
 from numpylm.data.batches import evaluation_windows
 from numpylm.data.vocabulary import Tokenizer
-from numpylm.fast.generation.reader import Reader
+from numpylm.generation.kv_cache import CachedGPT
 from numpylm.generation.sampling import generate
 from numpylm.models.gpt import GPT, GPTConfig, gpt_forward
 from numpylm.objectives.causal import causal_lm_forward
@@ -50,34 +49,23 @@ class LanguageModel:
         top_k: int | None = None,
         top_p: float = 1.0,
         seed: int = 0,
-        threads: int = 1,
-        read: Reader | None = None,
     ) -> Iterator[str]:
         """``tokens`` tokens that continue the prompt, in pieces as they are drawn.
 
         An empty prompt starts after the end of a line. temperature 0 is greedy; the same seed
-        gives the same text. As many processes as ``threads`` share the work; ``read`` is a reader
-        that stays open for several texts, in place of one for this text. Raises ``ValueError``
-        for a prompt with characters that the vocabulary does not know, or settings out of range
-        (see ``generation.sampling`` and ``fast.generation.reader``).
+        gives the same text. Raises ``ValueError`` for a prompt with characters that the vocabulary
+        does not know, or settings out of range (see ``generation.sampling``).
         """
         ids = self.tokenizer.encode(prompt) if prompt else self._start()
         if len(ids) == 0:
             raise ValueError(f"the prompt {prompt!r} holds no token")
         if seed < 0:
             raise ValueError(f"seed is {seed}; it must not be negative")
-        if read and read.p is not self.p:
-            raise ValueError("the reader is one of another model")
-        with nullcontext(read) if read else self.reader(threads) as read:
-            new = generate(
-                read, ids, tokens, rng=np.random.default_rng(seed),
-                temperature=temperature, top_k=top_k, top_p=top_p,
-            )  # fmt: skip
-            yield from self._pieces(int(ids[-1]), new)
-
-    def reader(self, threads: int = 1) -> Reader:
-        """To be closed in the end: what serves ``read`` of ``stream`` and ``generate``."""
-        return Reader(self.p, self.config, threads)
+        new = generate(
+            CachedGPT(self.p, self.config), ids, tokens, rng=np.random.default_rng(seed),
+            temperature=temperature, top_k=top_k, top_p=top_p,
+        )  # fmt: skip
+        yield from self._pieces(int(ids[-1]), new)
 
     def _pieces(self, last: int, new: Iterable[int]) -> Iterator[str]:
         """The new ids as text, after a last id before them.

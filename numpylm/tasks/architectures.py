@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any
 
+from numpylm.fast import IMPLEMENTATION  # and with it the twins, in the tables
 from numpylm.models.bert import BERTConfig, bert_init
 from numpylm.models.gpt import GPTConfig, gpt_init
 from numpylm.models.heads import ClassifierConfig, classifier_init
@@ -25,6 +26,7 @@ class Architecture:
 
         Raises ``ValueError`` for a shape that cannot work.
         """
+        sizes["implementation"] = "plain" if settings.plain else IMPLEMENTATION
         names = {f.name for f in fields(self.config)} - set(sizes)
         chosen = {n: getattr(settings, n) for n in names if hasattr(settings, n)}
         return self.config(**chosen, **sizes)

@@ -28,7 +28,7 @@ from numpylm.models.counting import parameter_counts
 from numpylm.parameters import Array
 from numpylm.tasks.trained import Vocabulary
 from numpylm.training.checkpoint import Checkpoint, copy_into, load_checkpoint
-from numpylm.training.train_config import TrainConfig, config_from_dict
+from numpylm.training.train_config import ADDED, TrainConfig, config_from_dict
 
 BEFORE_CONFIG = (
     "tokenizer.json", "target_tokenizer.json", "metrics.jsonl", "checkpoint.safetensors",
@@ -56,7 +56,9 @@ class Run:
     @property
     def fingerprint(self) -> str:
         """sha256 of settings, tokenizers and labels: what a checkpoint belongs to."""
-        parts = [json.dumps(dataclasses.asdict(self.config), sort_keys=True)]
+        settings = dataclasses.asdict(self.config)
+        kept = {n: v for n, v in settings.items() if n not in ADDED or v != ADDED[n]}
+        parts = [json.dumps(kept, sort_keys=True)]
         parts += [text for _, text in self.tokenizer_files()]
         parts.append(json.dumps(self.vocabulary.labels))
         return hashlib.sha256("\0".join(parts).encode()).hexdigest()

@@ -100,6 +100,7 @@ class TrainConfig:
 
     seed: int = _setting("run", 1, "of initialisation, batches and dropout")
     threads: int = _setting("run", 2, "shards of a batch, computed at the same time")
+    plain: bool = _setting("run", False, "formulas only, in one process: to read and to debug")
     eval_every: int = _setting("run", 250, "steps between evaluations, each with a checkpoint")
 
     def __post_init__(self) -> None:
@@ -146,6 +147,11 @@ class TrainConfig:
         """The class of what is learned."""
         return TASKS[self.objective]
 
+    @property
+    def n_shards(self) -> int:
+        """Shards of a batch, one in each thread or process; ``plain`` computes it in one piece."""
+        return 1 if self.plain else self.threads
+
     def learning_rate(self, step: int, val_losses: Sequence[float] = ()) -> float:
         """η of update number ``step``: ``optim.schedule.learning_rate`` with these settings."""
         names = ("schedule", "lr", "steps", "warmup", "min_lr", "decay_every", "decay_factor")
@@ -158,6 +164,9 @@ class TrainConfig:
 
 
 SETTINGS = {f.name: f for f in fields(TrainConfig)}
+# Settings that came after the first version: a run that has none of them has the default, and its
+# fingerprint is made without them.
+ADDED: dict[str, Any] = {"plain": False}
 FINETUNING = {n for n, f in SETTINGS.items() if f.metadata["group"] == "fine-tuning"}
 
 
@@ -173,7 +182,12 @@ def require_read(config: TrainConfig, given: Iterable[str]) -> None:
 
 
 def config_from_dict(data: Any) -> TrainConfig:
-    """The settings that a ``config.json`` holds. Raises ``ValueError`` if they are not ours."""
+    """The settings that a ``config.json`` holds, those that it is too old to have by default.
+
+    Raises ``ValueError`` if they are not ours.
+    """
+    if isinstance(data, dict):
+        data = ADDED | data
     known = set(SETTINGS)
     if not isinstance(data, dict) or set(data) != known:
         different = sorted(known ^ set(data))[:3] if isinstance(data, dict) else "not an object"

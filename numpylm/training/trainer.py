@@ -1,4 +1,4 @@
-"""§5.3 The training loop: draw a batch, forward, backward, clip, update; evaluate and save.
+"""A run: started or resumed, trained step by step (``loop.py``), evaluated and saved.
 
 A run is a function of its settings: batch and dropout of an update come from (seed, step), the
 shards add up in a fixed order. So a run that was killed and resumed from its last checkpoint ends
@@ -19,7 +19,6 @@ import numpy as np
 
 from numpylm.files import locked, write_atomically
 from numpylm.optim.adam import decay_of_matrices
-from numpylm.optim.clipping import clip_factor
 from numpylm.optim.optimizer import Optimizer
 from numpylm.parallel.allocator import keep_freed_pages
 from numpylm.parallel.blas_threads import one_blas_thread
@@ -29,6 +28,7 @@ from numpylm.tasks.loading import load_task
 from numpylm.tasks.task import Task
 from numpylm.training.checkpoint import Checkpoint, copy_into, load_header, save_checkpoint
 from numpylm.training.data_parallel import DataParallel
+from numpylm.training.loop import OneProcess, training_step
 from numpylm.training.pretrained import copy_trunk, frozen, require_fitting
 from numpylm.training.run_folder import Run, new_folder, open_run, require_free
 from numpylm.training.stopping import TrainingDiverged, TrainingInterrupted, stop_signal
@@ -41,15 +41,16 @@ class Trainer:
     def __init__(self, run: Run, task: Task, theta: Array, p: Any) -> None:
         config = run.config
         self.run, self.config, self.task = run, config, task
-        self.theta, self.p = shared(theta, p)
+        self.theta, self.p = (theta, p) if config.plain else shared(theta, p)
         decay = decay_of_matrices(self.p, config.weight_decay)
         self.frozen = frozen(self.p, config)
         if self.frozen is not None:
             decay[self.frozen] = 0.0
         betas = (config.beta1, config.beta2)
         self.optimizer = Optimizer(
-            config.optimizer, self.theta, decay, config.momentum, betas, zeros=shared_zeros
-        )
+            config.optimizer, self.theta, decay, config.momentum, betas,
+            zeros=np.zeros if config.plain else shared_zeros,
+        )  # fmt: skip
         # Written to the checkpoint too; the losses are those since the last evaluation.
         self.progress = {"loss_sum": 0.0, "updates": 0, "gradient_norm": 0.0, "tokens": 0}
         self.saved_step: int | None = None
@@ -151,36 +152,35 @@ class Trainer:
             return self.task.measure(parallel, split)
 
     @contextmanager
-    def parallel(self) -> Iterator[DataParallel]:
+    def parallel(self) -> Iterator[OneProcess]:
         """The model and its shards, BLAS at one thread each, freed memory kept."""
         keep_freed_pages()
-        shards = DataParallel.of(
-            self.task, self.theta, self.p, optimizer=self.optimizer, frozen=self.frozen
-        )
+        way = OneProcess if self.config.plain else DataParallel
+        shards = way.of(self.task, self.theta, self.p, optimizer=self.optimizer, frozen=self.frozen)
         # Overflow and NaN are looked for where a loss arrives, and reported with their step.
         with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"), shards:
             yield shards
 
-    def update(self, parallel: DataParallel) -> None:
-        """One step of the optimiser. Raises ``ValueError``, and has changed nothing, if the loss or
-        its gradient is no longer finite; also if a process was killed."""
+    def update(self, parallel: OneProcess) -> None:
+        """One step of the optimiser. Raises ``TrainingDiverged``, and has changed nothing, if the
+        loss or its gradient is no longer finite; ``ValueError`` if a process was killed."""
         config, step = self.config, self.step
         first = step * config.accumulate
-        micro_batches = [self.task.batch(first + i) for i in range(config.accumulate)]
-        loss, _ = parallel.gradient(micro_batches, seed=[config.seed, step])
-        norm = parallel.norm
-        if not (math.isfinite(loss) and math.isfinite(norm)):
-            what = f"loss {loss} and gradient norm {norm} at step {step}"
-            raise TrainingDiverged(f"training diverged: {what}; {self._kept()}")
-        scale = clip_factor(norm, config.clip or None)
-        parallel.update(self._learning_rate(step), scale)
+        batches = [self.task.batch(first + i) for i in range(config.accumulate)]
+        rate = self._learning_rate(step)
+        try:
+            loss, norm = training_step(
+                parallel, batches, lr=rate, clip=config.clip or None, seed=[config.seed, step]
+            )
+        except TrainingDiverged as error:
+            raise TrainingDiverged(f"training diverged: {error}; {self._kept()}") from None
         self.progress["loss_sum"] += loss
         self.progress["updates"] += 1
         self.progress["gradient_norm"] = norm
-        self.progress["tokens"] += sum(self.task.tokens(b) for b in micro_batches)
+        self.progress["tokens"] += sum(self.task.tokens(b) for b in batches)
 
     def _measure(
-        self, parallel: DataParallel, tokens_per_second: float, log: Callable[[str], object] | None
+        self, parallel: OneProcess, tokens_per_second: float, log: Callable[[str], object] | None
     ) -> None:
         """Evaluate, write metrics and checkpoint, log a line."""
         from tqdm.auto import tqdm

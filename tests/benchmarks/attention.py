@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 
 from numpylm.cost.step_time import gemm_peak
+from numpylm.fast.attention import tiled_attention_backward, tiled_attention_forward
 from numpylm.layers.attention import attention_backward, attention_forward
 from numpylm.layers.multi_head import TILED_FROM, split_heads
-from numpylm.layers.tiled_attention import tiled_attention_backward, tiled_attention_forward
 from numpylm.parallel.allocator import keep_freed_pages
 from numpylm.parallel.blas_threads import one_blas_thread
 from numpylm.parameters import Array, pack

@@ -25,16 +25,17 @@ from dataclasses import replace
 import numpy as np
 
 from numpylm.cost.step_time import TrainingStep
-from numpylm.layers.activations import (
-    blocked_gelu_backward,
-    blocked_gelu_forward,
-    gelu_backward,
-    gelu_forward,
+from numpylm.fast.attention import (
+    TILED_FROM,
+    tiled_attention_backward,
+    tiled_attention_forward,
 )
-from numpylm.layers.attention import attention_backward, attention_forward
-from numpylm.layers.linear import add_product
-from numpylm.layers.multi_head import TILED_FROM, split_heads
-from numpylm.layers.tiled_attention import tiled_attention_backward, tiled_attention_forward
+from numpylm.fast.gelu import fast_gelu_backward, fast_gelu_forward
+from numpylm.layers.activations import ACTIVATIONS
+from numpylm.layers.attention import ATTENTION, attention_backward, attention_forward
+from numpylm.layers.cross_entropy import CROSS_ENTROPY
+from numpylm.layers.layer_norm import LAYER_NORM
+from numpylm.layers.multi_head import split_heads
 from numpylm.optim.adam import adam_update
 from numpylm.optim.chunks import chunks
 from numpylm.parallel.allocator import keep_freed_pages
@@ -58,30 +59,32 @@ def normal(*shape: int) -> Array:
     return RNG.standard_normal(shape, np.float32)
 
 
-def gelu() -> Forms:
-    """An exponential, not a hyperbolic tangent, in GELU: 384 × 512 numbers, nanoGPT's half batch"""
-    x, root = normal(384, 512), np.float32(np.sqrt(2 / np.pi))
-
-    def by_tanh() -> Array:
-        gate = x * x
-        gate *= root * np.float32(0.044715)
-        gate += root
-        gate *= x
-        np.tanh(gate, out=gate)
-        gate += 1.0
-        gate *= 0.5
-        return x * gate
-
-    return {"exponential": lambda: gelu_forward(x), "tangent": by_tanh}
+TWINS: dict[str, tuple[dict, str, str]] = {
+    "attention": (ATTENTION, "fast", "plain"),
+    "gelu": (ACTIVATIONS, "gelu (fast)", "gelu"),
+    "loss": (CROSS_ENTROPY, "fast", "plain"),
+    "norm": (LAYER_NORM, "fast", "plain"),
+}
 
 
-def gelu_blocks() -> Forms:
-    """GELU and its slope in blocks, forward and backward: 512 × 1536 numbers"""
-    x, dy = normal(512, 1536), normal(512, 1536)
-    return {
-        "blocks": lambda: blocked_gelu_backward(dy, blocked_gelu_forward(x)[1]),
-        "whole": lambda: gelu_backward(dy, gelu_forward(x)[1]),
-    }
+def twin(name: str, case: str) -> Callable[[], Forms]:
+    """Whole steps with a twin, or with its formula in the twin's place."""
+
+    def forms() -> Forms:
+        table, fast, plain = TWINS[name]
+        steps = [TrainingStep(*CASES[case]) for _ in range(2)]
+        for step in steps:
+            OPEN.enter_context(step.parallel)
+
+        def formula() -> None:  # the other shard's process is a copy of this one, made in here
+            kept, table[fast] = table[fast], table[plain]
+            steps[1]()
+            table[fast] = kept
+
+        return {"twin": steps[0], "formula": formula}
+
+    forms.__doc__ = f"The twin of {name}, not its formula: whole steps of case {case}"
+    return forms
 
 
 def gelu_over() -> Forms:
@@ -89,16 +92,10 @@ def gelu_over() -> Forms:
     x, dy = normal(512, 1536), normal(512, 1536)
 
     def both(overwrite: bool) -> Array:
-        _, slope = blocked_gelu_forward(x.copy(), overwrite=overwrite)
-        return blocked_gelu_backward(dy.copy(), slope, overwrite=overwrite)
+        _, slope = fast_gelu_forward(x.copy(), overwrite=overwrite)
+        return fast_gelu_backward(dy.copy(), slope, overwrite=overwrite)
 
     return {"over": lambda: both(True), "new": lambda: both(False)}
-
-
-def mean() -> Forms:
-    """Means of rows as products with 1/D: 384 rows of 128"""
-    x, weights = normal(384, 128), np.full(128, 1 / 128, np.float32)
-    return {"product": lambda: np.vecdot(x, weights), "mean": lambda: x.mean(axis=-1)}
 
 
 def adam() -> Forms:
@@ -164,17 +161,6 @@ def shares(case: str) -> Callable[[], Forms]:
 
     forms.__doc__ = f"Sum, norm and update shared out among processes: whole steps of case {case}"
     return forms
-
-
-def first_product() -> Forms:
-    """The first product of a gradient in its place, not added to zeros: 384 × 1536, 512 rows"""
-    a, b, out = normal(512, 384).T, normal(512, 1536), normal(384, 1536)
-
-    def added() -> None:
-        out[...] = 0.0
-        add_product(out, a, b)
-
-    return {"in its place": lambda: add_product(out, a, b, fresh=True), "added": added}
 
 
 def tiny() -> Forms:
@@ -245,23 +231,9 @@ def logits_kept() -> Forms:
     return {"kept": kept, "again": again}
 
 
-def transposed() -> Forms:
-    """Matrices of generation as they are, not transposed: one row, the layers of case a"""
-    shapes = [(128, 384), (128, 128), (128, 512), (512, 128)]
-    weights = [normal(*shape) for _ in range(4) for shape in shapes]
-    others = [np.ascontiguousarray(w.T) for w in weights]
-    rows = [normal(len(w)) for w in weights]
-    return {
-        "x W": lambda: [x.dot(w) for x, w in zip(rows, weights, strict=True)],
-        "Wᵀ x": lambda: [w.dot(x) for x, w in zip(rows, others, strict=True)],
-    }
-
-
 CHOICES: dict[str, Callable[[], Forms]] = {
-    "gelu": gelu,
-    "gelu-blocks": gelu_blocks,
+    **{f"twin-{name}-{case}": twin(name, case) for name in TWINS for case in "abcd"},
     "gelu-over": gelu_over,
-    "mean": mean,
     "adam": adam,
     "tiles-64": attention(6, 4, 64),
     "tiles-128": attention(4, 6, 128),
@@ -273,14 +245,12 @@ CHOICES: dict[str, Callable[[], Forms]] = {
     "shares-a": shares("a"),
     "shares-c": shares("c"),
     "shares-d": shares("d"),
-    "first-product": first_product,
     "tiny": tiny,
     "micro-batches": micro_batches,
     "add-small": add_gradients(824_320),
     "add-large": add_gradients(10_600_000),
     "output-order": output_logits,
     "logits": logits_kept,
-    "transposed": transposed,
 }
 
 

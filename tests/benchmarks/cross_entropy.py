@@ -25,14 +25,14 @@ import numpy as np
 
 from numpylm.cost.step_time import gemm_peak, random_batch
 from numpylm.data.batches import Batch
-from numpylm.layers.blocked_cross_entropy import (
+from numpylm.fast.cross_entropy import (
+    BLOCKED_FROM,
     blocked_cross_entropy_backward,
     blocked_cross_entropy_forward,
 )
 from numpylm.layers.cross_entropy import cross_entropy_backward, cross_entropy_forward
 from numpylm.layers.embedding import embedding_init, unembedding_backward, unembedding_forward
 from numpylm.layers.linear import linear_backward, linear_forward, linear_init
-from numpylm.objectives.causal import BLOCKED_FROM
 from numpylm.parallel.allocator import keep_freed_pages
 from numpylm.parallel.blas_threads import one_blas_thread
 from numpylm.parameters import Array, leaves, pack
@@ -65,7 +65,8 @@ def in_shards(theta: Array, p: Any, tied: bool, form: str) -> DataParallel:
         c_output, c_loss = cache
         project_backward(p, dp, loss_backward(dloss, c_loss), c_output)
 
-    return DataParallel(forward, backward, theta, p, 2, lambda batch: batch["targets"].size)
+    pair = forward, backward
+    return DataParallel(pair, theta, p, lambda batch: batch["targets"].size, n_shards=2)
 
 
 def torch_output(p: Any, batch: Batch, tied: bool) -> Callable[[], object]:

@@ -2,19 +2,15 @@
 
 python -m tests.benchmarks.generate              256 tokens, nanogpt-cpu's model (a), one text
 python -m tests.benchmarks.generate --cases a c  also the model of case c of cases.py
-python -m tests.benchmarks.generate --one-thread numpylm on one thread beside it
-python -m tests.benchmarks.generate --start      numpylm with the start and end of its reader, too
 python -m tests.benchmarks.generate --full       numpylm without its cache, too
 python -m tests.benchmarks.generate --json
 
 Both sides: the same model with a context of 256, one text at a time, float32, temperature 0.8, a
-key-value cache, two threads, one text after the other. What serves them all is there before: the
-reader of numpylm with its process, the module of PyTorch with its threads; ``--start`` shows what a
-reader costs that serves one text only. A reader with several processes holds BLAS at one thread, so
-here the other columns of numpylm have one, too. PyTorch has a process of its own, fused attention
-and inference mode. The sides take turns, so that a slow moment of the machine meets both; the ratio
-of each turn shows the spread. There are no GFLOP/s here: every matrix is read for a single row, so
-calls and memory set the pace, not arithmetic. Without PyTorch the other columns still print.
+key-value cache, PyTorch with two threads, fused attention, inference mode and a process of its own.
+numpylm's forward is that of training, a row at a time. The sides take turns, so that a slow moment
+of the machine meets both; the ratio of each turn shows the spread. There are no GFLOP/s here: every
+matrix is read for a single row, so calls and memory set the pace, not arithmetic. Without PyTorch
+the other columns still print.
 """
 
 from __future__ import annotations
@@ -28,10 +24,9 @@ from collections.abc import Callable
 
 import numpy as np
 
-from numpylm.fast.generation.reader import Reader
+from numpylm.generation.kv_cache import CachedGPT
 from numpylm.generation.sampling import draw, generate, next_token_distribution
 from numpylm.models.gpt import GPT, GPTConfig, gpt_forward, gpt_init
-from numpylm.parallel.blas_threads import one_blas_thread
 from tests.benchmarks.cases import CASES
 from tests.benchmarks.turns import OwnProcess, Side, alternate, has_pytorch, ratio, written
 
@@ -65,30 +60,16 @@ def compare(case: str, turns: int, tokens: int, threads: int, rivals: list[str])
     config = dataclasses.replace(settings, context=256).model_config(vocab_size)
     _, p = gpt_init(1, config)
 
-    def write(read: Reader) -> None:
+    def write() -> None:
         rng = np.random.default_rng(0)
-        list(generate(read, PROMPT, tokens, rng=rng, temperature=TEMPERATURE))
+        list(generate(CachedGPT(p, config), PROMPT, tokens, rng=rng, temperature=TEMPERATURE))
 
-    def write_one() -> None:
-        with Reader(p, config, threads) as read:
-            write(read)
-
-    def on_one_thread() -> None:
-        with one_blas_thread():
-            write(alone)
-
-    alone = Reader(p, config)
-    with Reader(p, config, threads) as together:
-        sides: dict[str, Side] = {"numpylm": lambda: write(together)}
-        if "start" in rivals:
-            sides["start"] = write_one
-        if "one_thread" in rivals:
-            sides["one_thread"] = on_one_thread
-        if "pytorch" in rivals:
-            sides["pytorch"] = OwnProcess(torch_generation, config, tokens, threads)
-        if "full_forward" in rivals:
-            sides["full_forward"] = lambda: full_forward(p, config, tokens)
-        times = alternate(sides, turns)
+    sides: dict[str, Side] = {"numpylm": write}
+    if "pytorch" in rivals:
+        sides["pytorch"] = OwnProcess(torch_generation, config, tokens, threads)
+    if "full_forward" in rivals:
+        sides["full_forward"] = lambda: full_forward(p, config, tokens)
+    times = alternate(sides, turns)
     figures: dict = {
         f"{n}_us_per_token": 1e6 * statistics.median(t) / tokens for n, t in times.items()
     }
@@ -97,8 +78,6 @@ def compare(case: str, turns: int, tokens: int, threads: int, rivals: list[str])
 
 NAMES = {
     "numpylm": "numpylm",
-    "start": "with its start",
-    "one_thread": "on one thread",
     "pytorch": "PyTorch",
     "full_forward": "without its cache",
 }
@@ -109,15 +88,11 @@ def main() -> int:
     parser.add_argument("--cases", nargs="+", choices=list("abc"), default=["a"])
     parser.add_argument("--turns", type=int, default=20)
     parser.add_argument("--tokens", type=int, default=256)
-    parser.add_argument("--threads", type=int, default=2, help="of either side")
-    parser.add_argument("--one-thread", action="store_true")
-    parser.add_argument("--start", action="store_true", help="also with the reader's start and end")
+    parser.add_argument("--threads", type=int, default=2, help="of PyTorch")
     parser.add_argument("--full", action="store_true", help="also without the cache")
     parser.add_argument("--json", action="store_true")
     a = parser.parse_args()
     wanted = {
-        "start": a.start,
-        "one_thread": a.one_thread,
         "pytorch": has_pytorch(),
         "full_forward": a.full,
     }

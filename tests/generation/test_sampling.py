@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from numpylm.fast.generation.reader import Reader
+from numpylm.generation.kv_cache import CachedGPT
 from numpylm.generation.sampling import draw, generate, next_token_distribution
 from numpylm.models.gpt import GPTConfig, gpt_forward, gpt_init
 
@@ -76,7 +76,7 @@ def test_one_seed_one_text(model):
 
     def text(seed):
         rng = np.random.default_rng(seed)
-        return list(generate(Reader(p, config), np.array([1, 2]), 20, rng=rng))
+        return list(generate(CachedGPT(p, config), np.array([1, 2]), 20, rng=rng))
 
     assert len(text(0)) == 20
     assert text(0) == text(0)
@@ -87,7 +87,7 @@ def test_greedy_follows_the_largest_logit_over_a_sliding_window(model):
     p, config = model
     rng = np.random.default_rng(0)
     ids = [3, 1]
-    new = list(generate(Reader(p, config), np.array(ids), 9, rng=rng, temperature=0.0))
+    new = list(generate(CachedGPT(p, config), np.array(ids), 9, rng=rng, temperature=0.0))
     for token in new:
         logits, _ = gpt_forward(p, np.array([ids[-config.context :]]), config=config)
         assert token == logits[0, -1].argmax()
@@ -112,4 +112,6 @@ def test_settings_out_of_range_are_named(settings, message):
 def test_an_empty_prompt_is_refused(model):
     p, config = model
     with pytest.raises(ValueError, match="prompt of 0"):
-        list(generate(Reader(p, config), np.array([], np.int64), 3, rng=np.random.default_rng(0)))
+        list(
+            generate(CachedGPT(p, config), np.array([], np.int64), 3, rng=np.random.default_rng(0))
+        )

@@ -31,7 +31,7 @@ BETRAYED = {
     "softmax divided by the batch size": "input 0",
     "1/N missing: a sum in place of a mean": "input 0",
     "1/N of all positions, ignored ones too": "input 0",
-    "a second dropout mask overwrites the first": "self_attention.query.weight",
+    "a second dropout mask overwrites the first": "self_attention.output.bias",
     "token embedding cut off": "tokens.weight",
     "segment embedding cut off": "segments.weight",
     "position embedding cut off": "positions.weight",
@@ -135,15 +135,15 @@ def test_what_the_mistakes_are():
         ("factor 1.001", "dp.bias += 1.001 * rows_dy.sum(axis=0)"),
         ("mean for sum", "dp.bias += rows_dy.mean(axis=0)"),
         ("wrong axis", "dp.bias += rows_dy.sum(axis=-1)"),
-        ("sign", "dp.weight -= rows_x.T @ rows_dy"),  # of add_product, which adds it in blocks
+        ("sign", "dp.weight -= rows_x.T @ rows_dy"),
         ("factor 1.001", "dp.weight += 1.001 * (rows_x.T @ rows_dy)"),
     } <= made
     assert {"= for +=", "stray 1/N", "transposed"} <= {
         mistake for mistake, after in made if after.startswith("dp.weight")
     }
     changes = [m.after for m in mutants_of(attention.attention_backward)]
-    assert "dscores *= 1.0 / q.shape[-1]" in changes
-    assert "dscores = softmax_backward(dweights, dropped)" in changes
+    assert "dscores = softmax_backward(dweights, weights) / q.shape[-1]" in changes
+    assert "dscores = softmax_backward(dweights, dropped) / math.sqrt(q.shape[-1])" in changes
     assert len(changes) == len(set(changes))
 
 

@@ -4,9 +4,6 @@ import numpy as np
 import pytest
 
 from numpylm.layers.activations import (
-    blocked_gelu_backward,
-    blocked_gelu_forward,
-    gelu_backward,
     gelu_forward,
     relu_backward,
     relu_forward,
@@ -34,36 +31,6 @@ def test_gelu_is_close_to_x_times_the_normal_distribution_function():
     assert 1e-4 < np.abs(gelu_forward(X)[0] - exact).max() < 5e-4
 
 
-@pytest.mark.parametrize("block", [1, 7, 1201, 5000])
-def test_gelu_in_blocks_is_gelu(block):
-    y, cache = gelu_forward(X)
-    blocked, slope = blocked_gelu_forward(X, block)
-    np.testing.assert_array_equal(blocked, y)
-    np.testing.assert_allclose(
-        blocked_gelu_backward(X, slope), gelu_backward(X, cache), rtol=1e-14, atol=1e-15
-    )
-
-
-def test_gelu_over_its_input_is_gelu():
-    x, dy = X.copy(), np.cos(X)
-    y, slope = blocked_gelu_forward(x, 100, overwrite=True)
-    dx = blocked_gelu_backward(dy, slope, overwrite=True)
-    assert slope is x
-    assert dx is dy
-    expected, cache = blocked_gelu_forward(X, 100)
-    np.testing.assert_array_equal(y, expected)
-    np.testing.assert_array_equal(slope, cache)
-    np.testing.assert_array_equal(dx, blocked_gelu_backward(np.cos(X), cache))
-
-
-def test_gelu_over_an_input_that_is_a_view():
-    columns = X[:1200].reshape(40, 30).T
-    y, slope = blocked_gelu_forward(columns.copy(order="K"), 100, overwrite=True)
-    expected, cache = blocked_gelu_forward(columns, 100)
-    np.testing.assert_array_equal(y, expected)
-    np.testing.assert_array_equal(slope, cache)
-
-
-@pytest.mark.parametrize("activation", [relu_forward, gelu_forward, blocked_gelu_forward])
+@pytest.mark.parametrize("activation", [relu_forward, gelu_forward])
 def test_far_from_zero_both_are_0_or_x(activation):
     np.testing.assert_array_equal(activation(np.array([-1e4, 1e4], np.float32))[0], [0.0, 1e4])

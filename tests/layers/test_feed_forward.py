@@ -34,5 +34,7 @@ def test_the_output_matrix_has_its_own_scale(rng):
 
 
 def test_unknown_activations_are_rejected(rng):
-    with pytest.raises(ValueError, match=r"activation 'swish' is none of \['gelu', 'relu'\]"):
+    with pytest.raises(
+        ValueError, match=r"activation 'swish' is none of \['gelu', 'gelu \(fast\)', 'relu'\]"
+    ):
         feed_forward_forward(feed_forward_init(rng, 2, 3), np.zeros((1, 2)), activation="swish")

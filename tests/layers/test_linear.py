@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from numpylm.layers.linear import Linear, add_product, linear_backward, linear_forward, linear_init
+from numpylm.layers.linear import Linear, linear_backward, linear_forward, linear_init
 
 
 def test_the_formula_written_with_loops(rng):
@@ -40,27 +40,3 @@ def test_the_initial_scale(rng):
 def test_features_must_match(rng):
     with pytest.raises(ValueError, match=r"x has 5 features, the weight \(4, 3\) takes 4"):
         linear_forward(linear_init(rng, 4, 3), np.zeros((2, 5)))
-
-
-@pytest.mark.parametrize("shape", [(9, 4), (4, 9), (5, 5)])
-@pytest.mark.parametrize("block", [1, 4, 9, 100])
-def test_a_product_is_added_block_by_block(rng, shape, block):
-    out, a, b = (
-        rng.normal(size=shape),
-        rng.normal(size=(shape[0], 3)),
-        rng.normal(size=(3, shape[1])),
-    )
-    expected = out + a @ b
-    add_product(out, a, b, block=block)
-    np.testing.assert_allclose(out, expected, rtol=1e-13)
-
-
-def test_the_first_product_of_a_fresh_gradient_takes_its_place(rng):
-    p, x, dy = linear_init(rng, 4, 3), rng.normal(size=(5, 4)), rng.normal(size=(5, 3))
-    dp = Linear(np.full((4, 3), 9.0), np.zeros(3))
-    dp.fresh = True
-    linear_backward(p, dp, dy, x)
-    np.testing.assert_allclose(dp.weight, x.T @ dy, rtol=1e-13)
-    linear_backward(p, dp, dy, x)  # the second is added
-    np.testing.assert_allclose(dp.weight, 2 * x.T @ dy, rtol=1e-13)
-    np.testing.assert_allclose(dp.bias, 2 * dy.sum(axis=0), rtol=1e-13)

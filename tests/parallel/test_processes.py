@@ -77,8 +77,8 @@ def test_processes_and_threads_give_the_same_bits(model, batch):
     theta, p = model
     own, own_p = gpt_init(0, CONFIG)
     with (
-        DataParallel(*PAIR, theta, p, 3, count, config=CONFIG) as processes,
-        DataParallel(*PAIR, own, own_p, 3, count, config=CONFIG) as threads,
+        DataParallel(PAIR, theta, p, count, n_shards=3, config=CONFIG) as processes,
+        DataParallel(PAIR, own, own_p, count, n_shards=3, config=CONFIG) as threads,
     ):
         for step in range(3):  # each sees what the update before has changed
             results = [side.gradient([batch, batch], [1, step]) for side in (processes, threads)]
@@ -95,7 +95,7 @@ def test_an_optimiser_that_processes_cannot_share_is_refused(model):
     theta, p = model
     own = Optimizer("adam", theta, None)
     with pytest.raises(ValueError, match="the state of adam is not"):
-        DataParallel(*PAIR, theta, p, 2, count, optimizer=own, config=CONFIG)
+        DataParallel(PAIR, theta, p, count, n_shards=2, optimizer=own, config=CONFIG)
 
 
 @pytest.mark.parametrize("name", ["sgd", "adamw"])
@@ -110,7 +110,7 @@ def test_an_update_that_is_shared_out_has_the_same_bits(batch, name, monkeypatch
         own = Optimizer(name, theta, decay, momentum=0.9, zeros=shared_zeros)
         before = theta.copy()
         with DataParallel(
-            *PAIR, theta, p, n_shards, count, optimizer=own, frozen=frozen, config=CONFIG
+            PAIR, theta, p, count, n_shards=n_shards, optimizer=own, frozen=frozen, config=CONFIG
         ) as parallel:
             for step in range(3):
                 _, gradient = parallel.gradient([batch], [1, step])
@@ -132,14 +132,16 @@ def test_shards_have_processes_of_their_own(model, batch):
         _, cache = causal_lm_forward(*arguments, **settings)
         return float(os.getpid()), cache
 
-    with DataParallel(forward, causal_lm_backward, *model, 3, count, config=CONFIG) as parallel:
+    with DataParallel(
+        (forward, causal_lm_backward), *model, count, n_shards=3, config=CONFIG
+    ) as parallel:
         total, _ = parallel.gradient([batch], [0])
         assert total == os.getpid() + sum(process.pid for process in parallel.processes)
 
 
 def test_an_error_reaches_the_caller_and_the_next_batch_is_computed(model, batch):
     wrong = batch["ids"].copy()
-    with DataParallel(*PAIR, *model, 3, count, config=CONFIG) as parallel:
+    with DataParallel(PAIR, *model, count, n_shards=3, config=CONFIG) as parallel:
         loss, gradient = parallel.gradient([batch], [0])
         expected = gradient.copy()
         for row in (0, 2, -1):  # here, and in the two other processes
@@ -156,7 +158,9 @@ def test_numpy_s_errstate_goes_along(model, batch):
         np.float32(1e38) * np.float32(1e38)
         return causal_lm_forward(*arguments, **settings)
 
-    with DataParallel(forward, causal_lm_backward, *model, 2, count, config=CONFIG) as parallel:
+    with DataParallel(
+        (forward, causal_lm_backward), *model, count, n_shards=2, config=CONFIG
+    ) as parallel:
         with np.errstate(over="ignore"):
             parallel.gradient([batch], [0])
         with np.errstate(over="raise"), pytest.raises(FloatingPointError):
@@ -169,14 +173,14 @@ def test_a_process_that_cannot_be_started_is_said(model, batch, monkeypatch):
 
     monkeypatch.setattr(os, "fork", no_fork)
     with (
-        DataParallel(*PAIR, *model, 2, count, config=CONFIG) as parallel,
+        DataParallel(PAIR, *model, count, n_shards=2, config=CONFIG) as parallel,
         pytest.raises(ValueError, match=r"no process can be started: .*; use --threads 1"),
     ):
         parallel.gradient([batch], [0])
 
 
 def test_a_killed_process_is_said(model, batch):
-    with DataParallel(*PAIR, *model, 2, count, config=CONFIG) as parallel:
+    with DataParallel(PAIR, *model, count, n_shards=2, config=CONFIG) as parallel:
         parallel.gradient([batch], [0])
         os.kill(parallel.processes[0].pid, signal.SIGKILL)
         wait_until(lambda: ended(parallel.processes[0].pid))
@@ -185,7 +189,7 @@ def test_a_killed_process_is_said(model, batch):
 
 
 def test_processes_end_with_the_block_and_do_not_hear_ctrl_c(model, batch):
-    with DataParallel(*PAIR, *model, 3, count, config=CONFIG) as parallel:
+    with DataParallel(PAIR, *model, count, n_shards=3, config=CONFIG) as parallel:
         loss, _ = parallel.gradient([batch], [0])
         pids = [process.pid for process in parallel.processes]
         for pid in pids:
@@ -209,7 +213,7 @@ lock = os.open(sys.argv[1], os.O_RDONLY)
 fcntl.flock(lock, fcntl.LOCK_EX)
 for closed in sys.argv[2:]:
     os.close(int(closed))
-parallel = DataParallel(*PAIR, *shared(*gpt_init(0, CONFIG)), 3, count, config=CONFIG)
+parallel = DataParallel(PAIR, *shared(*gpt_init(0, CONFIG)), count, n_shards=3, config=CONFIG)
 parallel.gradient([{"ids": np.zeros((4, 7), int), "targets": np.zeros((4, 7), int)}], [0])
 print(*(process.pid for process in parallel.processes), flush=True)
 time.sleep(60)

@@ -3,13 +3,13 @@
 import dataclasses
 import json
 import shutil
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import numpylm
 from numpylm.data.vocabulary import ByteTokenizer, CharTokenizer, WordTokenizer
+from numpylm.generation.kv_cache import CachedGPT
 from numpylm.generation.sampling import generate
 from numpylm.models.gpt import GPTConfig, gpt_forward, gpt_init
 from numpylm.pipelines.language_model import LanguageModel
@@ -62,7 +62,8 @@ def test_the_pieces_are_the_decoded_ids(runs, kind):
     prompt = "a rose is"
     drawn = lm.generate(prompt, tokens=30, temperature=3.0, seed=5)
     ids = lm.tokenizer.encode(prompt)
-    new = generate(lm.reader(), ids, 30, rng=np.random.default_rng(5), temperature=3.0)
+    model = CachedGPT(lm.p, lm.config)
+    new = generate(model, ids, 30, rng=np.random.default_rng(5), temperature=3.0)
     assert drawn == lm.tokenizer.decode(np.append(ids, [*new]))
     assert lm.generate(prompt, tokens=0) == prompt
 
@@ -78,7 +79,7 @@ def test_half_a_character_is_not_printed():
     lm = LanguageModel(p, config, ByteTokenizer(), step=0)
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("numpylm.pipelines.language_model.generate", lambda *_, **__: ids)
-        assert list(lm.stream("a", tokens=4, read=SimpleNamespace(p=lm.p))) == [
+        assert list(lm.stream("a", tokens=4)) == [
             "é",
             "!",
             "\N{REPLACEMENT CHARACTER}",
@@ -108,19 +109,9 @@ def test_pieces_of_any_ids_make_the_text_of_all_ids(tokenizer, monkeypatch):
             "numpylm.pipelines.language_model.generate",
             lambda *_, new=chosen, **__: iter(new.tolist()),
         )
-        text = "".join(lm.stream(tokenizer.decode(start), read=SimpleNamespace(p=lm.p)))
+        text = "".join(lm.stream(tokenizer.decode(start)))
         everything = tokenizer.decode(np.append(start, chosen))
         assert text == everything[len(tokenizer.decode(start)) :]
-
-
-def test_a_reader_serves_its_own_model_only(runs):
-    lm, other = numpylm.load(runs / "char"), numpylm.load(runs / "word")
-    with lm.reader() as read:
-        for seed in (3, 4):
-            text = lm.generate("a rose", tokens=12, seed=seed, read=read)
-            assert text == lm.generate("a rose", tokens=12, seed=seed)
-        with pytest.raises(ValueError, match="the reader is one of another model"):
-            other.generate("a rose", tokens=3, read=read)
 
 
 def test_it_prints_short(runs):

@@ -9,8 +9,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from numpylm.fast.generation.reader import Reader
 from numpylm.generation.beam_search import beam_search, greedy_search
+from numpylm.generation.kv_cache import CachedGPT
 from numpylm.generation.sampling import generate, next_token_distribution
 from numpylm.models.gpt import GPTConfig, gpt_init
 from numpylm.models.seq2seq import Seq2SeqConfig, seq2seq_forward, seq2seq_init
@@ -62,7 +62,7 @@ def test_one_state_one_text_and_a_longer_one_begins_with_it(seed, n_tokens, temp
 
     def text(n):
         rng = np.random.default_rng(seed)
-        return list(generate(Reader(p, config), ids, n, rng=rng, temperature=temperature))
+        return list(generate(CachedGPT(p, config), ids, n, rng=rng, temperature=temperature))
 
     longer = text(n_tokens + 2)
     assert text(n_tokens) == longer[:n_tokens]

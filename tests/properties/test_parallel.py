@@ -32,7 +32,9 @@ def test_sharded_and_accumulated_equal_serial(objective, data, n_shards, cuts):
     _, batch = data.draw(ragged(objective))
     loss, gradient = objective.loss_and_gradient(theta, p, batch, config)
     functions = objective.forward, objective.backward
-    with DataParallel(*functions, theta, p, n_shards, objective.count, config=config) as parallel:
+    with DataParallel(
+        functions, theta, p, objective.count, n_shards=n_shards, config=config
+    ) as parallel:
         for micro_batches in ([batch], split(batch, cuts)):
             found_loss, found = parallel.gradient(micro_batches, [0])
             assert found_loss == pytest.approx(loss, rel=1e-10)

@@ -325,7 +325,9 @@ def test_accuracies_are_those_of_the_logits(corpus):
     batch = objective.held_out("valid")
     total = sum(np.count_nonzero(b["targets"] != IGNORE) for b in batch)
     kept = [{n: a for n, a in b.items() if n != "labels"} for b in batch]
-    with DataParallel(*objective.functions, theta, p, 2, None, config=objective.model) as parallel:
+    with DataParallel(
+        objective.functions, theta, p, len, n_shards=2, config=objective.model
+    ) as parallel:
         assert sum(parallel.losses(kept, total)) == pytest.approx(np.mean(losses), rel=1e-4)
 
 

@@ -48,7 +48,7 @@ def serial(theta, p, batch, **settings):
 
 
 def test_a_seed_repeats_bit_for_bit_and_another_drops_other_units(model, batch):
-    with DataParallel(*PAIR, *model, 2, count, config=CONFIG) as parallel:
+    with DataParallel(PAIR, *model, count, n_shards=2, config=CONFIG) as parallel:
         first, again, other = (
             parallel.gradient([batch], seed)[1].copy() for seed in ([1, 5], [1, 5], [1, 6])
         )
@@ -60,7 +60,7 @@ def test_evaluation_losses_know_no_dropout(model, batch):
     halves = [rows(batch, slice(3)), rows(batch, slice(3, None))]
     expected = [float(serial(*model, half, normalizer=9)[0]) for half in halves]
     for n_shards in (1, 2):
-        with DataParallel(*PAIR, *model, n_shards, count, config=CONFIG) as parallel:
+        with DataParallel(PAIR, *model, count, n_shards=n_shards, config=CONFIG) as parallel:
             assert parallel.losses(halves, 9) == pytest.approx(expected, rel=1e-12)
     losses = parallel.losses([batch], count(batch))
     assert losses == pytest.approx([float(serial(*model, batch)[0])], rel=1e-12)
@@ -79,7 +79,7 @@ def test_a_matrix_that_is_not_used_has_no_gradient(rng):
         linear_backward(p[which], dp[which], np.ones_like(y), c)
 
     theta, p = pack([linear_init(rng, 3, 2), linear_init(rng, 3, 2)])
-    with DataParallel(forward, backward, theta, p, 2, len) as parallel:
+    with DataParallel((forward, backward), theta, p, len, n_shards=2) as parallel:
         for which in (0, 1, 0):
             for rows in (4, 1):
                 x = rng.standard_normal((rows, 3), np.float32)
@@ -90,24 +90,6 @@ def test_a_matrix_that_is_not_used_has_no_gradient(rng):
                 np.testing.assert_allclose(g, expected.ravel(), rtol=1e-5)
 
 
-def test_a_gradient_that_is_added_to_old_numbers_is_found(rng):
-    def forward(p, x, normalizer, rng):
-        y, _ = linear_forward(p, x)
-        return y.sum(), (x, y)
-
-    def backward(p, dp, dloss, cache):
-        x, y = cache
-        dp.weight += x.T @ np.ones_like(y)
-
-    theta, p = pack(linear_init(rng, 3, 2))
-    batch = {"x": rng.standard_normal((4, 3), np.float32)}
-    with (
-        DataParallel(forward, backward, theta, p, 1, len) as parallel,
-        pytest.raises(ValueError, match="made without linear_backward"),
-    ):
-        parallel.gradient([batch], seed=[0])
-
-
 def test_shards_run_at_the_same_time(model, batch):
     both_are_here = threading.Barrier(2, timeout=20)
 
@@ -115,13 +97,15 @@ def test_shards_run_at_the_same_time(model, batch):
         both_are_here.wait()
         return causal_lm_forward(*arguments, **settings)
 
-    with DataParallel(forward, causal_lm_backward, *model, 2, count, config=CONFIG) as parallel:
+    with DataParallel(
+        (forward, causal_lm_backward), *model, count, n_shards=2, config=CONFIG
+    ) as parallel:
         parallel.gradient([batch], [0])
 
 
 def test_an_error_in_a_thread_reaches_the_caller(model, batch):
     with (
-        DataParallel(*PAIR, *model, 2, count, config=CONFIG) as parallel,
+        DataParallel(PAIR, *model, count, n_shards=2, config=CONFIG) as parallel,
         pytest.raises(ValueError, match="token ids span"),
     ):
         parallel.gradient([batch | {"ids": batch["ids"] + 11}], [0])
@@ -136,7 +120,9 @@ def test_settings_of_training_are_not_those_of_evaluation(model, batch):
 
     pair = (forward, causal_lm_backward)
     training = {"smoothing": 0.1}
-    with DataParallel(*pair, *model, 1, count, training, config=CONFIG) as parallel:
+    with DataParallel(
+        pair, *model, count, n_shards=1, training=training, config=CONFIG
+    ) as parallel:
         parallel.gradient([batch], [0])
         parallel.losses([batch], 3)
     assert told == [(0.1, count(batch), True), (None, 3, False)]

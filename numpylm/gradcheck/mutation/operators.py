@@ -99,16 +99,6 @@ def _of_a_statement(node: ast.Expr) -> Iterator[Change]:
             call = copy.deepcopy(node.value)
             call.args[2] = _parse(f"{FACTOR} * ({ast.unparse(call.args[2])})")
             yield "factor 1.001", ast.Expr(call)
-        if ast.unparse(node.value.func) == "add_product":
-            yield from _of_an_added_product(*map(ast.unparse, node.value.args))
-
-
-def _of_an_added_product(out: str, left: str, right: str) -> Iterator[Change]:
-    """``add_product(out, left, right)`` is ``out += left @ right``, with the mistakes of both."""
-    update, product = _statement(f"{out} += {left} @ {right}"), _parse(f"{left} @ {right}")
-    yield from _of_an_update(update)  # type: ignore[arg-type]  # += is an AugAssign
-    for mistake, wrong in _of_arithmetic(product):  # type: ignore[arg-type]  # @ is a BinOp
-        yield mistake, _statement(f"{out} += {ast.unparse(wrong)}")
 
 
 def _of_arithmetic(node: ast.BinOp) -> Iterator[Change]:
@@ -141,8 +131,8 @@ def _of_a_call(node: ast.Call) -> Iterator[Change]:
             axis = "0" if ast.unparse(keyword.value) == "-1" else "-1"
             changed.keywords[i].value = _parse(axis)
             yield "wrong axis", changed
-    if called.endswith(("swapaxes", "ascontiguousarray")) and isinstance(node.func, ast.Attribute):
-        yield "not transposed", node.func.value if called.endswith("axes") else node.args[0]
+    if called.endswith("swapaxes") and isinstance(node.func, ast.Attribute):
+        yield "not transposed", node.func.value
     if called in ("math.sqrt", "reversed"):
         yield f"{called} forgotten", node.args[0]
     if called == "merge_heads":

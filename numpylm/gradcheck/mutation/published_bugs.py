@@ -21,8 +21,8 @@ from numpylm.layers.input_embedding import input_embedding_backward
 from numpylm.layers.layer_norm import layer_norm_backward
 from numpylm.layers.softmax import softmax_backward
 from numpylm.models.bert import masked_head_backward
+from numpylm.models.encoder import encoder_layer_backward
 from numpylm.models.gpt import gpt_backward
-from numpylm.models.layer import transformer_layer_backward
 from numpylm.models.seq2seq import decode_backward
 from numpylm.objectives.next_sentence import bert_pretraining_backward, next_sentence_backward
 from numpylm.optim.optimizer import Optimizer
@@ -56,13 +56,14 @@ UNDROPPED_DV = Bug(
 )  # fmt: skip
 SOFTMAX_BY_BATCH = Bug(
     "softmax divided by the batch size", TRANSLATOR, softmax_backward,
-    {"dx *= y": "dx *= y / len(y)"},
+    {"return y * (dy - (y * dy).sum(axis=-1, keepdims=True))":
+     "return y * (dy - (y * dy).sum(axis=-1, keepdims=True)) / len(y)"},
 )  # fmt: skip
 ZERO = Bug(
     "no gradient at all", "", cross_entropy_backward,
-    {"dlogits = probabilities * scale": "scale = 0.0; dlogits = probabilities * scale"},
+    {"dlogits[chosen] = float(dloss) / n * dx": "pass"},
 )  # fmt: skip
-_TIED = "unembedding_backward(p.embedding.tokens, dp.embedding.tokens, dlogits, c_output)"
+_TIED = "unembedding_backward(p.embedding.tokens, dp.embedding.tokens, dlogits, cache.output)"
 _SCALE = "float(dloss) / n"
 
 # fmt: off
@@ -71,7 +72,7 @@ BUGS: list[Bug] = [
     Bug("tied weights: the head's share dropped", TRANSFORMER, gpt_backward,
         {_TIED: "dlogits @ p.embedding.tokens.weight"}),
     Bug("tied weights: the head's share dropped", TRANSFORMER, decode_backward,
-        {"unembedding_backward(embedding.tokens, dembedding.tokens, dlogits, c_output)":
+        {"unembedding_backward(embedding.tokens, dembedding.tokens, dlogits, cache.output)":
          "dlogits @ embedding.tokens.weight"}),
     Bug("tied weights: the head's share dropped", TRANSFORMER, masked_head_backward,
         {_TIED: "dlogits @ p.embedding.tokens.weight"}),
@@ -80,27 +81,28 @@ BUGS: list[Bug] = [
         attention_backward,
         {"dropout_backward(dy @ v.swapaxes(-2, -1), keep)": "dy @ v.swapaxes(-2, -1)"}),
     Bug("γ outside the two means", TRANSLATOR, layer_norm_backward,
-        {"dx = p.gamma * dy": "dx = dy.copy()", "dx *= rstd": "dx *= p.gamma * rstd"}),
+        {"dxhat = p.gamma * dy": "dxhat = dy; rstd = p.gamma * rstd"}),
     SOFTMAX_BY_BATCH,
     Bug("1/N missing: a sum in place of a mean", "", cross_entropy_backward,
         {_SCALE: "float(dloss)"}),
     Bug("1/N of all positions, ignored ones too", "", cross_entropy_backward,
-        {_SCALE: "float(dloss) / probabilities[..., 0].size"}),
-    Bug("a second dropout mask overwrites the first", TRANSLATOR, transformer_layer_backward,
-        {"c_self, c_cross, c_feed = cache":
-         "c_self, c_cross, c_feed = cache; c_self = (*c_self[:3], c_feed[3])"}),
+        {_SCALE: "float(dloss) / chosen.size"}),
+    Bug("a second dropout mask overwrites the first", TRANSLATOR, encoder_layer_backward,
+        {"leave_backward(norm, dnorm, dx, cache.leave_attention)":
+         "leave_backward(norm, dnorm, dx, "
+         "cache.leave_attention._replace(dropout=cache.leave_feed_forward.dropout))"}),
     Bug("token embedding cut off", BERT, input_embedding_backward,
-        {"embedding_backward(p.tokens, dp.tokens, dx, c_tokens)": "pass"}),
+        {"embedding_backward(p.tokens, dp.tokens, dx, cache.tokens)": "pass"}),
     Bug("segment embedding cut off", BERT, input_embedding_backward,
-        {"embedding_backward(p.segments, dp.segments, dx, c_segments)": "pass"}),
+        {"embedding_backward(p.segments, dp.segments, dx, cache.segments)": "pass"}),
     Bug("position embedding cut off", BERT, input_embedding_backward,
-        {"dx = learned_positions_backward(p.positions, dp.positions, dx, c_positions)": "pass"}),
+        {"dx = learned_positions_backward(p.positions, dp.positions, dx, cache.positions)":
+         "pass"}),
     Bug("NSP cut off from the encoder", BERT, next_sentence_backward,
-        {"bert_backward(p, dp, pair_loss_backward(p, dp, dloss, c_head), c_model)":
-         "pair_loss_backward(p, dp, dloss, c_head)"}),
+        {"bert_backward(p, dp, dh, cache.model)": "pass"}),
     Bug("NSP cut off from the encoder", BERT, bert_pretraining_backward,
-        {"dh += pair_loss_backward(p, dp, dloss, c_pair)":
-         "pair_loss_backward(p, dp, dloss, c_pair)"}),
+        {"dh = dh + pair_loss_backward(p, dp, dloss, cache.pair)":
+         "pair_loss_backward(p, dp, dloss, cache.pair)"}),
     Bug("repeated ids: only the last one counts", "", embedding_backward,
         {"dp.weight[present] += np.add.reduceat(dy.reshape(ids.size, -1)[order], starts, axis=0)":
          "dp.weight[cache] += dy"}),

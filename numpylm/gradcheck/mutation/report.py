@@ -37,14 +37,13 @@ CAUGHT, NOT_RUN, SAME, SURVIVES = "caught", "does not run", "equivalent", "SURVI
 
 # The line after the mutation, and why it computes the same.
 EQUIVALENT = {
-    "dscores *= 1.0 / math.sqrt(k.shape[-1])": "the forward requires q and k of one width",
+    "dscores = softmax_backward(dweights, weights) / math.sqrt(k.shape[-1])":
+        "the forward requires q and k of one width",
     "dq *= 1.0 / math.sqrt(k.shape[-1])": "as in attention, q and k have one width",
-    "if predicted.size <= len(rows)": "if all are predicted, the set of the others is empty",
-    "if wanted.size < len(rows)": "there is one wanted token for each predicted position",
+    "dmemory = dmemory + linear_backward(p.key, dp.key, dk, cache.value)":
+        "both caches hold the one memory",
     "dx = dx * math.sqrt(dx.shape[-1])": "a constant was added: its backward is the identity",
-    "dmemory = linear_backward(p.key, dp.key, dk, cache.value)": "both caches hold the one memory",
-    "classifier_backward(p, dp, dlogits, c_model)": "only the layout in memory differs",
-}
+}  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -28,7 +28,7 @@ from numpylm.scaling.experiment.family import CONTEXT, PlannedRun, Text, counts,
 from numpylm.tasks.causal import ROWS, CausalLM
 from numpylm.tasks.trained import Vocabulary
 from numpylm.training.checkpoint import copy_into, load_checkpoint
-from numpylm.training.data_parallel import DataParallel
+from numpylm.training.loop import OneProcess
 from numpylm.training.run_folder import Run
 from numpylm.training.stopping import TrainingDiverged
 from numpylm.training.train_config import TrainConfig
@@ -113,7 +113,7 @@ def _fit(trainer: Trainer, valid_tokens: int) -> tuple[float, float]:
         return evaluate(trainer.task, parallel, valid_tokens)
 
 
-def evaluate(task: Any, parallel: DataParallel, tokens: int) -> tuple[float, float]:
+def evaluate(task: Any, parallel: OneProcess, tokens: int) -> tuple[float, float]:
     """Mean loss on about ``tokens`` tokens of validation text, nats, and its standard error.
 
     The windows lie evenly over the text. The error comes from the scatter between blocks of 16

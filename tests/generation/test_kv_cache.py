@@ -1,14 +1,13 @@
-"""§5.4 The key-value cache against the ordinary forward, which reads everything again."""
+"""The key-value cache against the ordinary forward, which reads everything again."""
 
 import numpy as np
 import pytest
 
-from numpylm.fast.generation.folded_weights import fold_decoder
-from numpylm.fast.generation.kv_cache import empty_past, memory_past, next_logits
-from numpylm.fast.generation.reader import Reader
+from numpylm.generation.kv_cache import CachedDecoder, CachedGPT
 from numpylm.generation.sampling import generate, next_token_distribution
 from numpylm.gradcheck.example_inputs import jittered
 from numpylm.layers.input_embedding import POSITIONS
+from numpylm.models.decoder import seen_by
 from numpylm.models.gpt import GPTConfig, gpt_forward, gpt_init
 from numpylm.models.seq2seq import (
     Seq2SeqConfig,
@@ -69,15 +68,12 @@ def test_a_prompt_and_then_token_by_token_gives_the_logits_of_one_forward(settin
     p, config = gpt(dtype, **settings)
     ids = random_ids(B, CONTEXT)
     expected, _ = gpt_forward(p, ids, config=config)
-    decoder = fold_decoder(p, config)
-    past = empty_past(decoder, B)
-    past[...] = np.nan  # what was not written must not be read
-    n = 0
+    past, n = None, 0
     for end in range(prompt, CONTEXT + 1):
-        logits = next_logits(decoder, ids[:, n:end], past, n)
+        logits, cache = gpt_forward(p, ids[:, n:end], config=config, past=past)
         assert logits.dtype == dtype
-        np.testing.assert_allclose(logits, expected[:, end - 1], atol=TOLERANCE[dtype])
-        n = end
+        np.testing.assert_allclose(logits, expected[:, n:end], atol=TOLERANCE[dtype])
+        past, n = seen_by(cache.decoder), end
 
 
 @VARIANTS
@@ -87,26 +83,28 @@ def test_the_decoder_beside_an_encoder_too(settings, dtype):
     source, target = random_ids(B, S), random_ids(B, CONTEXT)
     mask = np.arange(S) < np.array([[S], [3], [1]])
     expected, _ = seq2seq_forward(p, source, target, config=config, source_mask=mask)
-    decoder = fold_decoder(p, config)
     memory, _ = encode_forward(p, source, config=config, source_mask=mask)
-    kept, past = memory_past(decoder, memory), empty_past(decoder, B)
-    n = 0
+    read, n = CachedDecoder(p, memory, config, mask), 0
     for end in (4, *range(5, CONTEXT + 1)):
-        logits = next_logits(decoder, target[:, n:end], past, n, kept, mask)
+        logits = read(target[:, n:end])
         np.testing.assert_allclose(logits, expected[:, end - 1], atol=TOLERANCE[dtype])
         n = end
 
 
-def test_hypotheses_of_a_beam_share_the_memory_of_their_source():
+def test_targets_of_a_beam_take_their_past_with_them():
     p, config = seq2seq(target_vocab_size=9)
-    source, target, beam = random_ids(B, S), random_ids(B * 4, 6) % 9, 4
+    source, target = random_ids(B, S), random_ids(B, 6) % 9
     memory, _ = encode_forward(p, source, config=config)
-    expected, _ = decode_forward(p, memory.repeat(beam, axis=0), target, config=config)
-    decoder = fold_decoder(p, config)
-    kept, past = memory_past(decoder, memory), empty_past(decoder, B * beam)
-    for n in range(6):
-        logits = next_logits(decoder, target[:, n : n + 1], past, n, kept)
-        np.testing.assert_allclose(logits, expected[:, n], atol=1e-12)
+    memory = memory[[0, 0, 0]]  # three targets of one source
+    read = CachedDecoder(p, memory, config)
+    for n in range(3):
+        read(target[:, n : n + 1])
+    rows = np.array([2, 0, 2])
+    read.select(rows)
+    target = target[rows]
+    for n in range(3, 6):
+        expected, _ = decode_forward(p, memory, target[:, : n + 1], config=config)
+        np.testing.assert_allclose(read(target[:, n : n + 1]), expected[:, n], atol=1e-12)
 
 
 @pytest.mark.parametrize("positions", POSITIONS)
@@ -118,7 +116,7 @@ def test_the_text_is_that_of_the_full_forward_also_beyond_the_context(
 ):
     p, config = gpt(positions=positions, norm=norm)
     ids, rng = random_ids(prompt), np.random.default_rng(0)
-    new = list(generate(Reader(p, config), ids, 20, rng=rng, temperature=temperature))
+    new = list(generate(CachedGPT(p, config), ids, 20, rng=rng, temperature=temperature))
     seen, rng = ids.tolist(), np.random.default_rng(0)
     for _ in range(20):
         logits, _ = gpt_forward(p, np.array([seen[-CONTEXT:]]), config=config)
@@ -131,15 +129,38 @@ def test_the_text_is_that_of_the_full_forward_also_beyond_the_context(
 def test_the_model_is_left_as_it_was():
     p, config = gpt()
     before = pack(p)[0]
-    list(generate(Reader(p, config), random_ids(3), 5, rng=np.random.default_rng(0)))
+    list(generate(CachedGPT(p, config), random_ids(3), 5, rng=np.random.default_rng(0)))
     np.testing.assert_array_equal(pack(p)[0], before)
+
+
+def test_each_token_is_read_once(monkeypatch):
+    p, config = gpt()
+    lengths = []
+
+    def counting(p, ids, **settings):
+        lengths.append(ids.shape[1])
+        return gpt_forward(p, ids, **settings)
+
+    monkeypatch.setattr("numpylm.generation.kv_cache.gpt_forward", counting)
+    list(generate(CachedGPT(p, config), random_ids(4), 11, rng=np.random.default_rng(0)))
+    assert lengths == [4, *[1] * 8, CONTEXT, CONTEXT]
+
+
+def test_another_text_is_read_from_its_start():
+    p, config = gpt()
+    read = CachedGPT(p, config)
+    for text in ([1, 2, 3], [1, 2, 3, 4], [1, 5, 3, 4], [7], [7, 7], [7, 7]):
+        logits, _ = gpt_forward(p, np.array([text]), config=config)
+        np.testing.assert_allclose(read(text), logits[0, -1], atol=1e-12)
 
 
 def test_what_has_no_room_or_no_row_is_refused():
     p, config = gpt()
-    decoder = fold_decoder(p, config)
-    past = empty_past(decoder, 1)
-    with pytest.raises(ValueError, match="2 tokens after 11 exceed the context 12"):
-        next_logits(decoder, np.array([[1, 2]]), past, 11)
+    _, cache = gpt_forward(p, random_ids(1, 11), config=config)
+    with pytest.raises(ValueError, match=r"ids \(1, 13\) must be \(batch, length ≤ context 12\)"):
+        gpt_forward(p, np.array([[1, 2]]), config=config, past=seen_by(cache.decoder))
+    read = CachedGPT(p, config)
     with pytest.raises(ValueError, match="span -1 to -1"):
-        next_logits(decoder, np.array([[-1]]), past, 0)
+        read([-1])
+    with pytest.raises(ValueError, match="no token"):
+        read([])

@@ -1,9 +1,9 @@
-"""The same attention in tiles of a few queries: less memory, and less time.
+"""Attention in tiles of a few queries: less memory, and less time.
 
 Plain attention writes all T · S scores to memory and keeps them for the backward: with 4 heads and
 T = S = 8192 each such array takes 1 GiB. Here ``rows`` queries at a time meet the keys that they
 may see. Under a causal mask these are the keys up to the last of the queries, so that nearly half
-of the work falls away, and a tile's scores are few enough to stay near the processor.
+of the work falls away, and a tile's scores are few enough to stay in cache.
 
 The keys come first in a tile, (S, rows): maxima over them then run over whole rows of memory, many
 queries at a time, and their sums are a product with a vector of ones.
@@ -20,13 +20,22 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpylm.layers.attention import attention_weights, causal_mask, require_fit
-from numpylm.layers.softmax import finite_peak
+from numpylm.layers.attention import (
+    ATTENTION,
+    AttentionCache,
+    attention_backward,
+    attention_forward,
+    attention_weights,
+    causal_mask,
+    require_fit,
+)
 from numpylm.parameters import Array
+
+TILED_FROM = 48  # keys; with fewer, tiles gain next to nothing over the formula
 
 
 class TiledAttentionCache(NamedTuple):
@@ -134,7 +143,8 @@ def _tile_weights(cache: TiledAttentionCache, tile: slice, seen: slice) -> Array
     if mask is not None:
         visible = np.broadcast_to(mask, shape)[..., tile, seen].swapaxes(-2, -1)
         np.copyto(a, -np.inf, where=~visible)
-    a -= finite_peak(a, axis=-2)
+    peak = a.max(axis=-2, keepdims=True, initial=-np.inf)
+    a -= np.maximum(peak, np.finfo(a.dtype).min)  # −∞ − (−∞) would be NaN
     np.exp(a, out=a)
     total = np.ones(a.shape[-2], a.dtype) @ a
     a *= (1.0 / np.maximum(total, 1.0))[..., None, :]  # exp(0) is in each sum, if anything is seen
@@ -147,3 +157,30 @@ def _hidden(n_keys: int, n_queries: int, dtype: np.dtype) -> Array:
     hidden = np.where(causal_mask(n_queries, n_keys).T, 0.0, -np.inf).astype(dtype)
     hidden.flags.writeable = False
     return hidden
+
+
+def fast_attention_forward(
+    q: Array,
+    k: Array,
+    v: Array,
+    *,
+    dropout: float = 0.0,
+    rng: np.random.Generator | None = None,
+    **settings: Any,
+) -> tuple[Array, TiledAttentionCache | AttentionCache]:
+    """In tiles if there are many keys and no weight is dropped out; else the formula."""
+    if k.shape[-2] < TILED_FROM or (dropout and rng is not None):
+        return attention_forward(q, k, v, dropout=dropout, rng=rng, **settings)
+    return tiled_attention_forward(q, k, v, **settings)
+
+
+def fast_attention_backward(
+    dy: Array, cache: TiledAttentionCache | AttentionCache
+) -> tuple[Array, Array, Array]:
+    """The backward of the forward that was taken."""
+    if isinstance(cache, AttentionCache):
+        return attention_backward(dy, cache)
+    return tiled_attention_backward(dy, cache)
+
+
+ATTENTION["fast"] = fast_attention_forward, fast_attention_backward

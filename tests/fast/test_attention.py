@@ -1,4 +1,4 @@
-"""§4.1 In tiles as in one piece: outputs and gradients of plain attention, whatever is hidden."""
+"""In tiles as in one piece: outputs and gradients of plain attention, whatever is hidden."""
 
 import tracemalloc
 
@@ -7,9 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from numpylm.layers import multi_head, tiled_attention
+from numpylm.fast import attention as module
+from numpylm.fast.attention import (
+    TiledAttentionCache,
+    tiled_attention_backward,
+    tiled_attention_forward,
+)
+from numpylm.layers import multi_head
 from numpylm.layers.attention import attention_backward, attention_forward
-from numpylm.layers.tiled_attention import tiled_attention_backward, tiled_attention_forward
 
 LENGTHS = st.integers(1, 9)
 
@@ -52,7 +57,8 @@ def test_scores_of_1e4_in_float32():
 
 
 @pytest.mark.parametrize("dropout", [0.0, 0.5])
-def test_multi_head_takes_tiles_for_long_sequences_without_dropout(dropout):
+def test_multi_head_takes_tiles_for_long_sequences_without_dropout(dropout, monkeypatch):
+    monkeypatch.setattr(module, "TILED_FROM", 6)
     p = multi_head.multi_head_init(np.random.default_rng(0), 8)
     x, dy = (normal(2, 6, 8, seed=seed, dtype=np.float32) for seed in (0, 1))
     mask = np.array([[True] * 6, [True] * 4 + [False] * 2])
@@ -73,9 +79,9 @@ def test_multi_head_takes_tiles_for_long_sequences_without_dropout(dropout):
         return cache.attention, [y, dx, dp.query.weight, dp.key.weight, dp.value.weight]
 
     plain_cache, plain = results()
-    cache, tiled = results(tiled_from=6)
-    assert not isinstance(plain_cache, tiled_attention.TiledAttentionCache)
-    assert isinstance(cache, tiled_attention.TiledAttentionCache) == (dropout == 0.0)
+    cache, tiled = results(implementation="fast")
+    assert not isinstance(plain_cache, TiledAttentionCache)
+    assert isinstance(cache, TiledAttentionCache) == (dropout == 0.0)
     for found, wanted in zip(tiled, plain, strict=True):
         np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-6)
 

@@ -1,12 +1,12 @@
-"""§2.3 In blocks as at once: loss and gradient of the plain cross-entropy, and no third array."""
+"""In blocks as at once: loss and gradient of the plain cross-entropy, and no third array."""
 
 import tracemalloc
 
 import numpy as np
 import pytest
 
-from numpylm.layers import blocked_cross_entropy
-from numpylm.layers.blocked_cross_entropy import (
+from numpylm.fast import cross_entropy as module
+from numpylm.fast.cross_entropy import (
     blocked_cross_entropy_backward,
     blocked_cross_entropy_forward,
 )
@@ -24,7 +24,7 @@ def example(rng, rows=23, vocab_size=11, ignored=0.3):
 @pytest.mark.parametrize("normalizer", [None, 40.0])
 @pytest.mark.parametrize("dloss", [1.0, -0.7])
 def test_what_the_plain_form_gives(rng, monkeypatch, rows_of_a_block, normalizer, dloss):
-    monkeypatch.setattr(blocked_cross_entropy, "BLOCK", 11 * rows_of_a_block)
+    monkeypatch.setattr(module, "BLOCK", 11 * rows_of_a_block)
     logits, targets = example(rng)
     before = logits.copy()
     loss, cache = cross_entropy_forward(logits, targets, normalizer=normalizer)
