@@ -3,9 +3,8 @@
 workers          other processes that call a function whenever they are asked to
 shared_memory    arrays that a process and its copies see alike
 blas_threads     one thread in BLAS, because the processes are the parallelism
-processors       which processor a process runs on, and how to keep two of them apart
 allocator        freed memory that malloc keeps instead of returning it
-libc             the C library that the last two ask
+libc             the C library that allocator and workers ask
 """
 
 from numpylm.parallel.allocator import keep_freed_pages

@@ -1,4 +1,4 @@
-"""The C library of Linux, which knows of processors and of memory what Python does not tell."""
+"""The C library of Linux, which knows of memory what Python does not tell."""
 
 from __future__ import annotations
 

@@ -72,17 +72,6 @@ class Process:
             return ValueError(KILLED), None
         return error, value
 
-    def check(self) -> None:
-        """Raise what ended its work before anyone asked for an answer."""
-        if self.connection.poll():
-            raise self.answer()[0] or RuntimeError("a process has nothing more to do")
-
-    def kill(self) -> None:
-        """End it in the middle of its work; ``close`` comes next."""
-        if os.getpid() == self.owner:  # not a copy of the owner, which has inherited this object
-            with suppress(ProcessLookupError):
-                os.kill(self.pid, signal.SIGKILL)
-
     def close(self) -> None:
         """Let it end after its work; without this it ends with this process."""
         if os.getpid() == self.owner:

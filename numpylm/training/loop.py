@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from typing import Any, Self
 
 import numpy as np
@@ -24,25 +24,6 @@ from numpylm.tasks.task import Task
 from numpylm.training.stopping import TrainingDiverged
 
 STREAM = 102  # keeps the random numbers of dropout apart from those of other purposes
-
-
-def train(
-    worker: OneProcess,
-    steps: range,
-    *,
-    batches: Callable[[int], list[Batch]],
-    learning_rate: Callable[[int], float],
-    clip: float | None,
-    seed: int,
-) -> Iterator[tuple[float, float]]:
-    """Make each step, and yield its loss and the norm of its gradient: then evaluate, save, stop.
-
-    ``batches(step)`` are the micro-batches of a step, which count as one large batch.
-    """
-    for step in steps:
-        yield training_step(
-            worker, batches(step), lr=learning_rate(step), clip=clip, seed=[seed, step]
-        )
 
 
 def training_step(
