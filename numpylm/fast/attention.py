@@ -178,9 +178,10 @@ def fast_attention_backward(
     dy: Array, cache: TiledAttentionCache | AttentionCache
 ) -> tuple[Array, Array, Array]:
     """The backward of the forward that was taken."""
-    if isinstance(cache, AttentionCache):
-        return attention_backward(dy, cache)
-    return tiled_attention_backward(dy, cache)
+    plain = isinstance(cache, AttentionCache)
+    backward: Any = attention_backward if plain else tiled_attention_backward
+    dq, dk, dv = backward(dy, cache)
+    return dq, dk, dv
 
 
 ATTENTION["fast"] = fast_attention_forward, fast_attention_backward
