@@ -118,7 +118,7 @@ def _parser() -> argparse.ArgumentParser:
     option(p, "--seed", 0, "of the example inputs")
     option(p, "--bar", 1e-6, "largest relative error that passes")
     p.add_argument("--mutants", action="store_true",
-                   help="plant wrong gradients in copies: is each caught?")  # fmt: skip
+                   help="plant wrong gradients: is each caught?")  # fmt: skip
 
     p = _command(commands, "bench", "time training steps on this machine")
     option(p, "--preset", "nanogpt-cpu", f"settings to start from: {names}")

@@ -8,6 +8,7 @@ import pkgutil
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -110,15 +111,30 @@ def run_audit(pairs: Iterable[Pair], seed: int = 0) -> Iterator[AuditRow]:
 
 
 def public_backwards() -> dict[str, Callable[..., Any]]:
-    """Every public ``*_backward`` of the layers, models, objectives and their twins, by name."""
+    """Every public ``*_backward`` of the layers, models, objectives and their twins, by name.
+
+    A method counts, too: ``backward`` of a class ``C`` is ``C.backward``.
+    """
     found: dict[str, Callable[..., Any]] = {}
     for package in (layers, models, objectives, fast):
         for info in pkgutil.walk_packages(package.__path__, f"{package.__name__}."):
             module = importlib.import_module(info.name)
-            for name, function in inspect.getmembers(module, inspect.isfunction):
-                defined_here = function.__module__ == module.__name__
-                if defined_here and name.endswith("_backward") and not name.startswith("_"):
-                    if name in found:
-                        raise ValueError(f"{name} is defined twice: the audit could not tell which")
-                    found[name] = function
+            for name, function in backwards_of(module).items():
+                if name in found:
+                    raise ValueError(f"{name} is defined twice: the audit could not tell which")
+                found[name] = function
     return found
+
+
+def backwards_of(module: ModuleType) -> dict[str, Callable[..., Any]]:
+    """The public ``*_backward`` that a module defines: functions, and methods of its classes."""
+    own = [o for o in vars(module).values() if getattr(o, "__module__", "") == module.__name__]
+    classes = [o for o in own if inspect.isclass(o)]
+    functions = [*own, *(method for c in classes for method in vars(c).values())]
+    return {
+        f.__qualname__: f
+        for f in functions
+        if inspect.isfunction(f)
+        and (f.__name__ == "backward" or f.__name__.endswith("_backward"))
+        and not f.__name__.startswith("_")
+    }

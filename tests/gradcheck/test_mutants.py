@@ -2,7 +2,10 @@
 
 import gc
 import json
+import sys
 import types
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -10,7 +13,7 @@ import pytest
 from numpylm import parameters
 from numpylm.cli import main
 from numpylm.gradcheck import catalogue
-from numpylm.gradcheck.audit import public_backwards
+from numpylm.gradcheck.audit import backwards_of, public_backwards
 from numpylm.gradcheck.mutation import report
 from numpylm.gradcheck.mutation.engine import edited, implanted
 from numpylm.gradcheck.mutation.operators import mutants_of
@@ -124,6 +127,58 @@ def test_whoever_calls_the_function_gets_the_mutant(rng):
     np.testing.assert_array_equal(wrong(p, dp, dy, cache), -right)
     np.testing.assert_array_equal(dp.hidden.weight, -right_dp.hidden.weight)
     np.testing.assert_array_equal(dp.output.weight, right_dp.output.weight)
+
+
+@dataclass
+class Scale:
+    factor: float
+    other: float
+
+    def forward(self, x):
+        return self.factor * x, x
+
+    def backward(self, dp, dy, cache):
+        dp.factor += (dy * cache).sum()
+        return self.factor * dy
+
+
+@dataclass
+class Shift:
+    amount: float
+
+
+def union_backward(p: Scale | Shift, dp: Scale | Shift, dy, cache):
+    dx = p.factor * dy
+    dp.factor += (p.other * dy * cache).sum()
+    return dx
+
+
+class Record(NamedTuple):
+    pairs: dict[str, tuple]
+
+
+TABLE = {"scale": Record({"plain": (Scale.forward, Scale.backward)})}
+
+
+def through_the_table(p, dp, dy, cache):
+    return TABLE["scale"].pairs["plain"][1](p, dp, dy, cache)
+
+
+def test_a_method_in_a_table_of_records_is_mutated_like_a_function():
+    x, dy, right, wrong = np.arange(3.0), np.ones(3), Scale(0.0, 0.0), Scale(0.0, 0.0)
+    mutants = {m.after: m for m in mutants_of(Scale.backward)}
+    sign = mutants["dp.factor -= (dy * cache).sum()"]
+    assert sign.name == "Scale.backward"
+    through_the_table(Scale(2.0, 1.0), right, dy, x)
+    implanted(sign, through_the_table)(Scale(2.0, 1.0), wrong, dy, x)
+    assert (right.factor, wrong.factor) == (3.0, -3.0)
+    assert backwards_of(sys.modules[__name__]) == {
+        "Scale.backward": Scale.backward, "union_backward": union_backward
+    }  # fmt: skip
+
+
+def test_a_parameter_of_several_types_has_the_neighbours_of_each():
+    assert "dx = p.other * dy" in {m.after for m in mutants_of(union_backward)}
 
 
 def test_what_the_mistakes_are():

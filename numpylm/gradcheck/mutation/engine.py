@@ -1,10 +1,9 @@
-"""Mutants: a backward with one small mistake, in a copy of the library.
+"""Mutants: a backward with one small mistake, planted while it runs.
 
 A test is only worth something if it fails when the code is wrong (DeMillo, Lipton & Sayward 1978,
 "Hints on test data selection"). ``mutants_of`` makes, from the syntax tree of a function, every
-mistake of a list: a term dropped, ``=`` for ``+=``, an axis swapped, a scale forgotten. The
-original is never touched: ``implanted`` copies the functions of the library together with their
-namespaces, and only the copies call the mutant.
+mistake of a list: a term dropped, ``=`` for ``+=``, an axis swapped, a scale forgotten.
+``implanted`` runs the library with a mutant in place of its function, and puts the original back.
 """
 
 from __future__ import annotations
@@ -15,11 +14,9 @@ import inspect
 import textwrap
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import partial
-from types import FunctionType
+from functools import wraps
+from types import CodeType
 from typing import Any
-
-import numpy as np
 
 
 @dataclass(frozen=True)
@@ -34,8 +31,8 @@ class Mutant:
 
     @property
     def name(self) -> str:
-        """The function's."""
-        return self.function.__name__
+        """The function's, with its class's if it is a method."""
+        return self.function.__qualname__
 
 
 def tree_of(function: Callable[..., Any]) -> ast.Module:
@@ -43,7 +40,7 @@ def tree_of(function: Callable[..., Any]) -> ast.Module:
     tree = ast.parse(textwrap.dedent(inspect.getsource(function)))
     for node in ast.walk(tree):
         if isinstance(node, ast.FunctionDef):
-            node.returns = None
+            node.returns, node.decorator_list = None, []
         elif isinstance(node, ast.arg):
             node.annotation = None
     # the source of a function: its one statement is a def, which has a body
@@ -91,49 +88,32 @@ def mutant_from(function: Callable[..., Any], mistake: str, tree: ast.Module) ->
     return Mutant(function, mistake, before, after, tree)
 
 
-def implanted(mutant: Mutant, entry: Any) -> Any:
-    """``entry`` as it is in a copy of the library that has the mutant in place of its function.
+def implanted(mutant: Mutant, entry: Callable[..., Any]) -> Callable[..., Any]:
+    """``entry`` as it is in a library that has the mutant in place of its function.
 
-    entry: a function, or a partial of functions. What it calls, and what that calls, are copies.
+    The function has the mutant's code while ``entry`` runs, and its own again afterwards. So it
+    does not matter how it is reached: by name, from a table of records, as a method.
     """
-    copies, made = _Copies(), dict[str, Any]()
-    wrong = copies.of(mutant.function)
-    exec(
-        compile(mutant.tree, f"<{mutant.name}: {mutant.mistake}>", "exec"), wrong.__globals__, made
-    )
-    wrong.__globals__.update(copy=copy, np=np)  # the mutant may need them
-    wrong.__code__ = made[mutant.name].__code__
-    return copies.of(entry)
+    function: Any = mutant.function
+    code = _code_of(mutant)
+
+    @wraps(entry)
+    def wrong(*arguments: Any, **settings: Any) -> Any:
+        right = function.__code__
+        function.__code__ = code
+        try:
+            return entry(*arguments, **settings)
+        finally:
+            function.__code__ = right
+
+    return wrong
 
 
-class _Copies:
-    """Copies of the library's functions, whose namespaces hold the copies: each made once."""
-
-    def __init__(self) -> None:
-        self.functions: dict[FunctionType, FunctionType] = {}
-        self.spaces: dict[int, dict[str, Any]] = {}
-
-    def of(self, value: Any) -> Any:
-        if isinstance(value, partial):
-            given = {name: self.of(v) for name, v in value.keywords.items()}
-            return partial(self.of(value.func), *map(self.of, value.args), **given)
-        if type(value) is tuple:
-            return tuple(map(self.of, value))
-        if type(value) is dict:  # such as the table of activations
-            return {key: self.of(v) for key, v in value.items()}
-        if not isinstance(value, FunctionType) or not value.__module__.startswith("numpylm."):
-            return value
-        space = self.space_of(value.__globals__)
-        if value not in self.functions:
-            made = FunctionType(value.__code__, space, value.__name__, value.__defaults__)
-            made.__kwdefaults__ = value.__kwdefaults__
-            self.functions[value] = made
-        return self.functions[value]
-
-    def space_of(self, module: dict[str, Any]) -> dict[str, Any]:
-        if id(module) not in self.spaces:
-            space = self.spaces[id(module)] = {}
-            special = {name: v for name, v in module.items() if name.startswith("__")}
-            space |= special
-            space |= {name: self.of(v) for name, v in module.items() if name not in special}
-        return self.spaces[id(module)]
+def _code_of(mutant: Mutant) -> CodeType:
+    tree = copy.deepcopy(mutant.tree)
+    needed = ast.parse("import copy\nimport numpy as np").body  # the mutant may need them
+    tree.body[0].body[:0] = needed  # type: ignore[attr-defined]  # a def, as in tree_of
+    made: dict[str, Any] = {}
+    title = f"<{mutant.name}: {mutant.mistake}>"
+    exec(compile(ast.fix_missing_locations(tree), title, "exec"), made)
+    return made[mutant.function.__name__].__code__

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import ast
 import copy
-import inspect
 from collections.abc import Callable, Iterator
-from dataclasses import fields
-from typing import Any
+from dataclasses import fields, is_dataclass
+from typing import Any, get_args, get_type_hints
 
 from numpylm.gradcheck.mutation.engine import Mutant, mutant_from, tree_of
 
@@ -194,9 +193,9 @@ def _neighbours(function: Callable[..., Any], tree: ast.Module) -> dict[str, str
     What is called ``c_…`` is the cache of a part, which means nothing to any other part; fields of
     p are alike if they are parts of the same kind.
     """
-    p = inspect.signature(function).parameters.get("p")
-    kind = function.__globals__[p.annotation] if p else None  # a dataclass
-    kinds = {f.name: f.type for f in fields(kind)} if kind else {}
+    p = get_type_hints(function).get("p")
+    records = [kind for kind in (get_args(p) or (p,)) if is_dataclass(kind)]
+    kinds = {f.name: f.type for kind in records for f in fields(kind)}
     groups: dict[str, list[str]] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and ast.unparse(node.value).startswith("cache"):

@@ -1,4 +1,4 @@
-"""Wrong gradients that were published, and relatives, planted in copies of our functions.
+"""Wrong gradients that were published, and relatives, planted in our functions while they run.
 
 Each is an edit of one function: what stands there, and what stood in the code of others. Commits
 and lines: numpyGPT c36758a, Ultron09/Numpy-Transformer d9e0e9b, AkiRusProd/numpy-transformer
