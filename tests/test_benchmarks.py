@@ -1,17 +1,20 @@
 """The benchmarks measure what the library does: they run, and both forms of a choice agree."""
 
+import importlib
 import multiprocessing
 import os
+import pkgutil
 import time
 from functools import partial
 
 import numpy as np
 import pytest
 
-from numpylm.parallel.shared_memory import shared
 from numpylm.tasks.causal import CausalLM
+from numpylm.training.state import TrainingState
 from numpylm.training.train_config import TrainConfig
 from numpylm.training.trainer import Trainer
+from tests import benchmarks
 from tests.benchmarks.choices import CHOICES, compare, forms_of
 from tests.benchmarks.training import here
 from tests.benchmarks.turns import OwnProcess, alternate
@@ -25,15 +28,15 @@ def test_a_training_of_the_benchmark_is_that_of_the_trainer(tmp_path):
         steps=6, warmup=2, eval_every=3, dropout=0.0, threads=2,
     )  # fmt: skip
     objective = CausalLM.load(config, None)
-    theta, p = shared(*objective.init(config.seed))
-    train, measure = here(objective, theta, p)
+    state = TrainingState(objective, *objective.init(config.seed))
+    train, measure = here(state)
     losses = []
     for span in (range(3), range(3, 6)):
         train(span, losses)
         losses.append(measure())
     trainer = Trainer.start(tmp_path / "run", config)
     trainer.fit(log=None)
-    np.testing.assert_array_equal(theta, trainer.theta)
+    np.testing.assert_array_equal(state.theta, trainer.theta)
     assert losses == [m["val_loss"] for m in trainer.run.metrics[1:]]
 
 
@@ -49,6 +52,12 @@ def test_both_forms_of_a_choice_compute_the_same(name):
     with forms_of(name) as forms:
         ours, other = (form() for form in forms.values())
     np.testing.assert_allclose(ours, other, rtol=2e-3, atol=2e-5)
+
+
+def test_every_benchmark_can_be_started():
+    """What it measures has moved on otherwise, and nobody has seen it."""
+    for module in pkgutil.iter_modules(benchmarks.__path__, "tests.benchmarks."):
+        importlib.import_module(module.name)
 
 
 def sleeper(seconds, forbidden):

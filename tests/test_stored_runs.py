@@ -96,7 +96,7 @@ def same_bits_from_the_start(name: str, resumed: Trainer, held: np.ndarray) -> b
     again = Trainer.start(Path(f"{name}-again"), resumed.config)
     with again.parallel() as parallel:
         while again.step < STORED_AT.get(name, 300):
-            again.update(parallel)
+            next(again.steps(parallel))
     return np.array_equal(again.theta, held)
 
 

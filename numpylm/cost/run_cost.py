@@ -15,7 +15,7 @@ from __future__ import annotations
 import math
 import time
 from dataclasses import asdict
-from pathlib import Path
+from itertools import count
 from typing import Any
 
 import numpy as np
@@ -26,10 +26,10 @@ from numpylm.models.counting import forward_flops, parameter_counts
 from numpylm.parameters import Array
 from numpylm.tasks.loading import load_task
 from numpylm.tasks.task import Shape, Task
-from numpylm.training.loop import OneProcess
-from numpylm.training.run_folder import Run
+from numpylm.training.one_process import OneProcess
+from numpylm.training.state import TrainingState
+from numpylm.training.timing import timed
 from numpylm.training.train_config import TrainConfig
-from numpylm.training.trainer import Trainer
 
 SAMPLE = 64  # batches that stand for all
 MIB = 2**20
@@ -117,11 +117,9 @@ def _clocks(parallel: OneProcess | None = None) -> Array:
 def _times(task: Task, flops: float, seconds: float, setup: Array) -> dict[str, float]:
     """Time steps and evaluations of a run without a folder, and scale them up by FLOPs."""
     config = task.settings
-    theta, p = task.init(config.seed)
-    run = Run(Path(), config, task.vocabulary, task.summary, {}, [])
-    trainer = Trainer(run, task, theta, p)
-    with trainer.parallel() as parallel:
-        done, spent, steps = _timed_steps(trainer, parallel, seconds)
+    state = TrainingState(task, *task.init(config.seed))
+    with state.parallel() as parallel:
+        done, spent, steps = _timed_steps(state, parallel, seconds)
         evaluation = _evaluation_time(task, parallel)
     evaluations = 1 + math.ceil(config.steps / config.eval_every)
     training, evaluation = spent * (flops / done), evaluations * evaluation
@@ -131,17 +129,14 @@ def _times(task: Task, flops: float, seconds: float, setup: Array) -> dict[str, 
     return dict(zip(TIMES, values, strict=True))
 
 
-def _timed_steps(trainer: Trainer, parallel: OneProcess, seconds: float) -> tuple:
-    """(FLOPs, time on both clocks, number) of steps, at least five, after a warm-up of three."""
-    for _ in range(3):
-        trainer.update(parallel)
-    first, accumulate, start = trainer.step, trainer.config.accumulate, _clocks(parallel)
-    while (spent := _clocks(parallel) - start)[0] < seconds or trainer.step < first + 5:
-        trainer.update(parallel)
-    numbers = range(first * accumulate, trainer.step * accumulate)
-    task = trainer.task
-    done = sum(step_flops(task.model, task.shape(task.batch(i))) for i in numbers)
-    return done, spent, trainer.step - first
+def _timed_steps(state: TrainingState, parallel: OneProcess, seconds: float) -> tuple:
+    """(FLOPs, time on both clocks, number) of steps, at least five, after a warm-up."""
+    task, made = state.task, []
+    loop = state.steps(parallel, count())
+    times = timed(lambda: made.append(next(loop)), seconds, clock=lambda: _clocks(parallel))
+    batches = [batch for step in made[-len(times) :] for batch in step.batches]
+    done = sum(step_flops(task.model, task.shape(batch)) for batch in batches)
+    return done, sum(times), len(times)
 
 
 def _evaluation_time(task: Task, parallel: OneProcess) -> Array:

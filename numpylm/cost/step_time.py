@@ -8,69 +8,64 @@ Source: Chowdhery et al. 2022 (PaLM), arXiv:2204.02311, Appendix B.
 from __future__ import annotations
 
 import statistics
-import time
-from collections.abc import Callable
+from itertools import count
 
 import numpy as np
 
 from numpylm.data.batches import Batch
 from numpylm.models.counting import parameter_counts, training_flops
-from numpylm.models.gpt import gpt_init
+from numpylm.models.gpt import GPTConfig
 from numpylm.objectives.causal import causal_lm_backward, causal_lm_forward
-from numpylm.optim.adam import decay_of_matrices
-from numpylm.optim.optimizer import Optimizer
 from numpylm.parallel.allocator import keep_freed_pages
 from numpylm.parallel.blas_threads import one_blas_thread
-from numpylm.parallel.shared_memory import shared, shared_zeros
-from numpylm.parameters import Array
-from numpylm.training.data_parallel import DataParallel
-from numpylm.training.loop import OneProcess, training_step
+from numpylm.tasks.architectures import DECODER
+from numpylm.tasks.task import Task
+from numpylm.training.one_process import OneProcess
+from numpylm.training.state import TrainingState
+from numpylm.training.timing import timed
 from numpylm.training.train_config import TrainConfig
 
 
+class RandomTokens(Task):
+    """One batch, any token as probable as any other: the work of training and none of its data."""
+
+    name = "causal"
+    architecture = DECODER
+    functions = causal_lm_forward, causal_lm_backward
+
+    def __init__(self, settings: TrainConfig, vocab_size: int) -> None:
+        self.settings, self.vocab_size = settings, vocab_size
+        rng = np.random.default_rng(settings.seed)
+        shape = settings.batch_size, settings.context
+        self.random = {name: rng.integers(0, vocab_size, shape) for name in ("ids", "targets")}
+
+    @property
+    def model(self) -> GPTConfig:
+        """The settings' part, for the vocabulary."""
+        return self.model_config(self.settings, vocab_size=self.vocab_size)
+
+    def batch(self, step: int) -> Batch:
+        """ids and targets (B, T), the same each time."""
+        return self.random
+
+
 class TrainingStep:
-    """A whole step on random ids: forward, backward, clip, update. Call it to make one."""
+    """A whole step on random ids, by the training loop. Call it to make one.
+
+    ``parallel`` is its model and the shards; used as a context it ends their processes.
+    """
 
     def __init__(self, config: TrainConfig, vocab_size: int) -> None:
-        self.config, self.model = config, config.model_config(vocab_size)
-        self.theta, self.p = gpt_init(config.seed, self.model)
-        if not config.plain:
-            self.theta, self.p = shared(self.theta, self.p)
-        self.batch = random_batch(config, vocab_size)
-        self.optimizer = Optimizer(
-            config.optimizer, self.theta, decay_of_matrices(self.p, config.weight_decay),
-            config.momentum, (config.beta1, config.beta2),
-            zeros=np.zeros if config.plain else shared_zeros,
-        )  # fmt: skip
-        pair = causal_lm_forward, causal_lm_backward
-        options = {"optimizer": self.optimizer, "config": self.model}
-        self.parallel = (
-            OneProcess(pair, self.theta, self.p, _targets, **options)
-            if config.plain
-            else DataParallel(
-                pair, self.theta, self.p, _targets, n_shards=config.n_shards, **options
-            )
-        )
+        task = RandomTokens(config, vocab_size)
+        self.config, self.model, self.batch = config, task.model, task.batch(0)
+        self.state = TrainingState(task, *task.init(config.seed))
+        self.parallel = self.state.model()
+        self.steps = self.state.steps(self.parallel, count())
         keep_freed_pages()
 
     def __call__(self) -> float:
         """One step; returns the loss."""
-        seed = [self.config.seed, self.optimizer.step]
-        loss, _ = training_step(
-            self.parallel, [self.batch], lr=self.config.lr, clip=self.config.clip or None, seed=seed
-        )
-        return loss
-
-
-def _targets(batch: Batch) -> int:
-    return batch["targets"].size
-
-
-def random_batch(config: TrainConfig, vocab_size: int) -> dict[str, Array]:
-    """ids and targets (B, T), any token as probable as any other."""
-    rng = np.random.default_rng(config.seed)
-    shape = (config.batch_size, config.context)
-    return {name: rng.integers(0, vocab_size, shape) for name in ("ids", "targets")}
+        return next(self.steps).loss
 
 
 def benchmark(config: TrainConfig, vocab_size: int, seconds: float = 10.0) -> dict[str, float]:
@@ -98,18 +93,6 @@ def benchmark(config: TrainConfig, vocab_size: int, seconds: float = 10.0) -> di
         "parameters": parameter_counts(step.model)["total"],
         "threads": config.n_shards,
     }
-
-
-def timed(f: Callable[[], object], seconds: float, warm_up: int = 3) -> list[float]:
-    """Seconds of each call, for at least ``seconds`` and five calls, after a warm-up."""
-    for _ in range(warm_up):
-        f()
-    times: list[float] = []
-    while sum(times) < seconds or len(times) < 5:
-        start = time.perf_counter()
-        f()
-        times.append(time.perf_counter() - start)
-    return times
 
 
 def gemm_peak(parallel: OneProcess, size: int = 1024) -> float:

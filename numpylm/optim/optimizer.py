@@ -31,9 +31,9 @@ class Optimizer:
     betas: tuple[float, float] = (0.9, 0.999)
     step: int = 0
     state: dict[str, Array] = field(default_factory=dict)
-    zeros: InitVar[Callable[..., Array]] = np.zeros
+    zeros: Callable[..., Array] = np.zeros
 
-    def __post_init__(self, decay: Array | None, zeros: Callable[..., Array]) -> None:
+    def __post_init__(self, decay: Array | None) -> None:
         names = {
             "sgd": ["u"] if self.momentum else [],
             "adam": ["m", "v"],
@@ -42,7 +42,7 @@ class Optimizer:
         if names is None:
             raise ValueError(f'optimizer {self.name!r} is none of "sgd", "adam", "adamw"')
         given = self.state
-        self.state = {name: zeros(self.theta.size, self.theta.dtype) for name in names}
+        self.state = {name: self.zeros(self.theta.size, self.theta.dtype) for name in names}
         for name, vector in given.items():
             self.state[name][...] = vector
         if self.name != "adamw":

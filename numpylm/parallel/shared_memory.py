@@ -1,6 +1,7 @@
 """Memory that a process and its copies share, for parameters and gradients.
 
-Elsewhere than on Linux it is ordinary memory, and ``is_shared`` says so.
+Elsewhere than on Linux (``CAN_SHARE``) it is ordinary memory. Whoever works with several processes
+is told that what it was given is shared.
 """
 
 from __future__ import annotations
@@ -13,11 +14,13 @@ from numpy.typing import DTypeLike
 
 from numpylm.parameters import Array, view
 
+CAN_SHARE = sys.platform == "linux"
+
 
 def shared_zeros(size: int, dtype: DTypeLike) -> Array:
     """Zeros (size,) in memory that a copy of this process goes on to share, if it can be had."""
     kind = np.dtype(dtype)
-    if sys.platform != "linux" or not size:
+    if not (CAN_SHARE and size):
         return np.zeros(size, kind)
     from mmap import mmap
 
@@ -29,8 +32,3 @@ def shared(theta: Array, p: Any) -> tuple[Array, Any]:
     copy = shared_zeros(theta.size, theta.dtype)
     copy[...] = theta
     return copy, view(p, copy)
-
-
-def is_shared(theta: Array) -> bool:
-    """Does the vector come from ``shared_zeros``, in memory of the kind that is shared?"""
-    return type(getattr(theta.base, "obj", None)).__name__ == "mmap"

@@ -27,11 +27,11 @@ import numpy as np
 from numpylm.data.batches import Batch
 from numpylm.optim.chunks import chunks
 from numpylm.optim.clipping import squared_norm
-from numpylm.parallel.shared_memory import is_shared, shared_zeros
+from numpylm.parallel.shared_memory import CAN_SHARE, shared_zeros
 from numpylm.parallel.workers import Process
 from numpylm.parameters import Array, view
 from numpylm.tasks.task import Task
-from numpylm.training.loop import STREAM, OneProcess, loss_and_gradient
+from numpylm.training.one_process import STREAM, OneProcess, loss_and_gradient
 
 SHARED_OUT = 8  # chunks: for fewer, asking another process takes longer than they do
 
@@ -39,7 +39,8 @@ SHARED_OUT = 8  # chunks: for fewer, asking another process takes longer than th
 class DataParallel(OneProcess):
     """The same as ``OneProcess``, a batch in ``n_shards`` shards.
 
-    They have processes if ``theta`` is in shared memory (``shared``), else threads. Raises
+    ``shared``: theta and the optimiser's state lie in memory that processes share
+    (``parallel/shared_memory.py``); then each shard has a process, else a thread. Raises
     ``ValueError`` for an optimiser whose state other processes could not see.
     """
 
@@ -51,6 +52,7 @@ class DataParallel(OneProcess):
         count: Callable[[Batch], Any],
         *,
         n_shards: int,
+        shared: bool = False,
         **settings: Any,
     ) -> None:
         super().__init__(pair, theta, p, count, **settings)
@@ -59,9 +61,8 @@ class DataParallel(OneProcess):
         self.grad, self.dp = self.gradients[0], self.views[0]
         self.pool = ThreadPoolExecutor(n_shards) if n_shards > 1 else None
         # None: they are made with the first gradient, when all that they copy is there
-        self.processes: list[Process] | None = None if is_shared(theta) else []
-        state = self.optimizer.state if self.optimizer else {}
-        if self.processes is None and not all(map(is_shared, state.values())):
+        self.processes: list[Process] | None = None if shared and CAN_SHARE else []
+        if shared and self.optimizer and self.optimizer.zeros is not shared_zeros:
             raise ValueError(
                 f"theta is shared among processes, the state of {self.optimizer.name} is not: "
                 "make it with Optimizer(…, zeros=shared_zeros)"

@@ -9,8 +9,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -18,39 +17,25 @@ from typing import Any
 import numpy as np
 
 from numpylm.files import locked, write_atomically
-from numpylm.optim.adam import decay_of_matrices
-from numpylm.optim.optimizer import Optimizer
-from numpylm.parallel.allocator import keep_freed_pages
-from numpylm.parallel.blas_threads import one_blas_thread
-from numpylm.parallel.shared_memory import shared, shared_zeros
 from numpylm.parameters import Array, leaves
 from numpylm.tasks.loading import load_task
 from numpylm.tasks.task import Task
 from numpylm.training.checkpoint import Checkpoint, copy_into, load_header, save_checkpoint
-from numpylm.training.data_parallel import DataParallel
-from numpylm.training.loop import OneProcess, training_step
-from numpylm.training.pretrained import copy_trunk, frozen, require_fitting
+from numpylm.training.loop import Step
+from numpylm.training.one_process import OneProcess
+from numpylm.training.pretrained import copy_trunk, require_fitting
 from numpylm.training.run_folder import Run, new_folder, open_run, require_free
+from numpylm.training.state import TrainingState
 from numpylm.training.stopping import TrainingDiverged, TrainingInterrupted, stop_signal
 from numpylm.training.train_config import TrainConfig
 
 
-class Trainer:
+class Trainer(TrainingState):
     """One run: ``start`` or ``resume`` it, then ``fit``."""
 
     def __init__(self, run: Run, task: Task, theta: Array, p: Any) -> None:
-        config = run.config
-        self.run, self.config, self.task = run, config, task
-        self.theta, self.p = (theta, p) if config.plain else shared(theta, p)
-        decay = decay_of_matrices(self.p, config.weight_decay)
-        self.frozen = frozen(self.p, config)
-        if self.frozen is not None:
-            decay[self.frozen] = 0.0
-        betas = (config.beta1, config.beta2)
-        self.optimizer = Optimizer(
-            config.optimizer, self.theta, decay, config.momentum, betas,
-            zeros=np.zeros if config.plain else shared_zeros,
-        )  # fmt: skip
+        super().__init__(task, theta, p)
+        self.run = run
         # Written to the checkpoint too; the losses are those since the last evaluation.
         self.progress = {"loss_sum": 0.0, "updates": 0, "gradient_norm": 0.0, "tokens": 0}
         self.saved_step: int | None = None
@@ -106,11 +91,6 @@ class Trainer:
         run.metrics = [m for m in run.metrics if m["step"] <= checkpoint.step]
         return trainer
 
-    @property
-    def step(self) -> int:
-        """Updates made so far."""
-        return self.optimizer.step
-
     def fit(self, log: Callable[[str], object] | None = print) -> None:
         """Train to the last step, with a progress bar; ``log`` gets a line for each evaluation.
 
@@ -130,8 +110,7 @@ class Trainer:
             if not self.run.metrics:
                 self._measure(parallel, 0.0, log)
             since, seen = time.perf_counter(), self.progress["tokens"]
-            while self.step < config.steps:
-                self.update(parallel)
+            for _ in self.steps(parallel):
                 rate = (self.progress["tokens"] - seen) / (time.perf_counter() - since)
                 bar.update()
                 bar.set_postfix_str(self._status(rate), refresh=False)
@@ -151,33 +130,25 @@ class Trainer:
         with self.parallel() as parallel:
             return self.task.measure(parallel, split)
 
-    @contextmanager
-    def parallel(self) -> Iterator[OneProcess]:
-        """The model and its shards, BLAS at one thread each, freed memory kept."""
-        keep_freed_pages()
-        way = OneProcess if self.config.plain else DataParallel
-        shards = way.of(self.task, self.theta, self.p, optimizer=self.optimizer, frozen=self.frozen)
-        # Overflow and NaN are looked for where a loss arrives, and reported with their step.
-        with one_blas_thread(), np.errstate(over="ignore", invalid="ignore"), shards:
-            yield shards
+    def steps(self, model: OneProcess, steps: Iterable[int] | None = None) -> Iterator[Step]:
+        """The training loop, whose progress is noted.
 
-    def update(self, parallel: OneProcess) -> None:
-        """One step of the optimiser. Raises ``TrainingDiverged``, and has changed nothing, if the
-        loss or its gradient is no longer finite; ``ValueError`` if a process was killed."""
-        config, step = self.config, self.step
-        first = step * config.accumulate
-        batches = [self.task.batch(first + i) for i in range(config.accumulate)]
-        rate = self._learning_rate(step)
+        Raises ``TrainingDiverged``, and has changed nothing, if the loss or its gradient is no
+        longer finite; ``ValueError`` if a process was killed.
+        """
         try:
-            loss, norm = training_step(
-                parallel, batches, lr=rate, clip=config.clip or None, seed=[config.seed, step]
-            )
+            for step in super().steps(model, steps):
+                self.progress["loss_sum"] += step.loss
+                self.progress["updates"] += 1
+                self.progress["gradient_norm"] = step.gradient_norm
+                self.progress["tokens"] += sum(self.task.tokens(b) for b in step.batches)
+                yield step
         except TrainingDiverged as error:
             raise TrainingDiverged(f"training diverged: {error}; {self._kept()}") from None
-        self.progress["loss_sum"] += loss
-        self.progress["updates"] += 1
-        self.progress["gradient_norm"] = norm
-        self.progress["tokens"] += sum(self.task.tokens(b) for b in batches)
+
+    def val_losses(self) -> list[float]:
+        """Of the evaluations so far."""
+        return [m["val_loss"] for m in self.run.metrics]
 
     def _measure(
         self, parallel: OneProcess, tokens_per_second: float, log: Callable[[str], object] | None
@@ -198,7 +169,7 @@ class Trainer:
                 "tokens": self.progress["tokens"],
                 "train_loss": train_loss,
                 **{f"val_{name}": value for name, value in measured.items()},
-                "learning_rate": self._learning_rate(max(self.step - 1, 0)),
+                "learning_rate": self.learning_rate(max(self.step - 1, 0)),
                 "gradient_norm": self.progress["gradient_norm"],
                 "tokens_per_second": round(tokens_per_second, 1),
             }
@@ -213,9 +184,6 @@ class Trainer:
                     f"step {self.step:>6}   {train}   val {val_loss:.4f}   "
                     f"{others}{tokens_per_second:>8,.0f} tokens/s"
                 )
-
-    def _learning_rate(self, step: int) -> float:
-        return self.config.learning_rate(step, [m["val_loss"] for m in self.run.metrics])
 
     def save(self) -> None:
         """Metrics, then checkpoint: after a crash between the two the metrics are cut back."""

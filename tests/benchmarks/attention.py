@@ -23,9 +23,9 @@ from typing import Any
 import numpy as np
 
 from numpylm.cost.step_time import gemm_peak
-from numpylm.fast.attention import tiled_attention_backward, tiled_attention_forward
+from numpylm.fast.attention import TILED_FROM, tiled_attention_backward, tiled_attention_forward
 from numpylm.layers.attention import attention_backward, attention_forward
-from numpylm.layers.multi_head import TILED_FROM, split_heads
+from numpylm.layers.multi_head import split_heads
 from numpylm.parallel.allocator import keep_freed_pages
 from numpylm.parallel.blas_threads import one_blas_thread
 from numpylm.parameters import Array, pack
@@ -61,7 +61,7 @@ def in_shards(form: str) -> DataParallel:
         attend_backward(*cache)
 
     theta, p = pack([np.zeros(1, np.float32)])
-    return DataParallel(forward, backward, theta, p, 2, lambda batch: 1)
+    return DataParallel((forward, backward), theta, p, lambda batch: 1, n_shards=2)
 
 
 def torch_attention(length: int) -> Callable[[], object]:

@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from numpylm.cost.step_time import random_batch
+from numpylm.cost.step_time import RandomTokens
 from numpylm.models.gpt import gpt_init
 from numpylm.training.presets import preset
 from numpylm.training.train_config import TrainConfig
@@ -51,7 +51,7 @@ def torch_step(
         if c.optimizer == "sgd"
         else torch_adamw(t, c.lr, (c.beta1, c.beta2), c.weight_decay)
     )
-    ids, targets = map(torch.tensor, random_batch(c, vocab_size).values())
+    ids, targets = map(torch.tensor, RandomTokens(c, vocab_size).batch(0).values())
     loss_of = torch.compile(torch_loss) if compiled else torch_loss
 
     def run() -> float:

@@ -23,7 +23,7 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.cost.step_time import gemm_peak, random_batch
+from numpylm.cost.step_time import RandomTokens, gemm_peak
 from numpylm.data.batches import Batch
 from numpylm.fast.cross_entropy import (
     BLOCKED_FROM,
@@ -94,7 +94,7 @@ def compare(case: str, turns: int, calls: int, pytorch: bool) -> dict:
     if not tied:
         layer = linear_init(rng, d_model, vocab_size, bias=config.bias)
     theta, p = pack(layer)
-    targets = random_batch(config, vocab_size)["targets"]
+    targets = RandomTokens(config, vocab_size).batch(0)["targets"]
     batch = {"h": rng.standard_normal((*targets.shape, d_model), np.float32), "targets": targets}
     shards = {form: in_shards(theta, p, tied, form) for form in LOSSES}
     keep_freed_pages()

@@ -25,16 +25,11 @@ from typing import Any
 
 import numpy as np
 
-from numpylm.optim.adam import decay_of_matrices
-from numpylm.optim.clipping import clip_factor
-from numpylm.optim.optimizer import Optimizer
 from numpylm.parallel.allocator import keep_freed_pages
-from numpylm.parallel.blas_threads import one_blas_thread
-from numpylm.parallel.shared_memory import shared, shared_zeros
 from numpylm.parameters import view
 from numpylm.tasks.causal import CausalLM
-from numpylm.training.data_parallel import DataParallel
 from numpylm.training.presets import preset
+from numpylm.training.state import TrainingState
 from numpylm.training.train_config import TrainConfig
 from tests.benchmarks.turns import has_pytorch
 
@@ -59,10 +54,9 @@ def main() -> None:
     if arguments.double:
         theta = theta.astype(np.float64)
         p = view(p, theta)
-    theta, p = shared(theta, p)
     keep_freed_pages()
     sides = {"PyTorch": in_torch(objective, p)} if has_pytorch() else {}
-    sides["numpylm"] = here(objective, theta, p)
+    sides["numpylm"] = here(TrainingState(objective, theta, p))
     losses: dict[str, list[float]] = {name: [] for name in sides}
     seconds = dict.fromkeys(sides, 0.0)
     print(f"{steps} updates between evaluations; loss on the whole validation text, nats\n")
@@ -84,28 +78,18 @@ def main() -> None:
         print(line, flush=True)
 
 
-def here(objective: CausalLM, theta: np.ndarray, p: Any) -> tuple[Train, Callable[[], float]]:
+def here(state: TrainingState) -> tuple[Train, Callable[[], float]]:
     """(train, measure), as the trainer does it."""
-    config: TrainConfig = objective.settings
-    decay = decay_of_matrices(p, config.weight_decay)
-    optimizer = Optimizer(
-        config.optimizer, theta, decay, config.momentum, (config.beta1, config.beta2),
-        zeros=shared_zeros,
-    )  # fmt: skip
 
     def train(span: range, losses: list[float]) -> None:
-        with (
-            one_blas_thread(),
-            DataParallel.of(objective, theta, p, optimizer=optimizer) as parallel,
-        ):
-            for step in span:
-                parallel.gradient([objective.batch(step)], [config.seed, step])
-                scale = clip_factor(parallel.norm, config.clip)
-                parallel.update(config.learning_rate(step, losses), scale)
+        state.val_losses = lambda: losses
+        with state.parallel() as parallel:
+            for _ in state.steps(parallel, span):
+                pass
 
     def measure() -> float:
-        with one_blas_thread(), DataParallel.of(objective, theta, p) as parallel:
-            return objective.measure(parallel, "valid")["loss"]
+        with state.parallel() as parallel:
+            return state.task.measure(parallel, "valid")["loss"]
 
     return train, measure
 

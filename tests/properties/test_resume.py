@@ -56,16 +56,20 @@ def finished(request, tmp_path_factory):
 
 def stop(trainer, step, killed):
     """Ctrl-C or a kill while that step is computed."""
-    update = trainer.update
+    batches, steps = trainer.batches, trainer.steps
 
-    def update_and_stop(parallel):
-        if killed and trainer.step == step - 1:
+    def batches_or_death(number):
+        if killed and number == step - 1:
             raise Killed
-        update(parallel)
-        if trainer.step == step:
-            os.kill(os.getpid(), signal.SIGINT)
+        return batches(number)
 
-    trainer.update = update_and_stop
+    def steps_and_stop(parallel):
+        for done in steps(parallel):
+            if trainer.step == step:
+                os.kill(os.getpid(), signal.SIGINT)
+            yield done
+
+    trainer.batches, trainer.steps = batches_or_death, steps_and_stop
 
 
 def metrics(trainer):

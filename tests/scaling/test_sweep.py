@@ -119,15 +119,16 @@ def test_a_run_goes_on_from_its_checkpoint_with_the_same_bits(text, tmp_path, mo
     run = tiny_plan(text, 2).runs[1]
     whole = family_run.train(run, text, VALID, tmp_path / "whole", os.getpid())
     monkeypatch.setattr(family_run, "SAVE_EVERY", 0.0)
-    real, updates = family_run.Trainer.update, []
+    real, updates = family_run.Trainer.steps, []
 
     def dying(trainer, parallel):
-        real(trainer, parallel)
-        updates.append(trainer.step)
-        if len(updates) == 12:
-            raise KeyboardInterrupt
+        for step in real(trainer, parallel):
+            updates.append(trainer.step)
+            if len(updates) == 12:
+                raise KeyboardInterrupt
+            yield step
 
-    monkeypatch.setattr(family_run.Trainer, "update", dying)
+    monkeypatch.setattr(family_run.Trainer, "steps", dying)
     with pytest.raises(KeyboardInterrupt):
         family_run.train(run, text, VALID, tmp_path / "cut", os.getpid())
     resumed = family_run.train(run, text, VALID, tmp_path / "cut", os.getpid())
@@ -144,7 +145,7 @@ def test_a_run_goes_on_from_its_checkpoint_with_the_same_bits(text, tmp_path, mo
 def test_a_row_that_the_sweep_did_not_get_is_not_trained_again(text, tmp_path, monkeypatch):
     run = tiny_plan(text, 1).runs[0]
     row = family_run.train(run, text, VALID, tmp_path, os.getpid())
-    monkeypatch.setattr(family_run.Trainer, "update", lambda *_: pytest.fail("trained again"))
+    monkeypatch.setattr(family_run.Trainer, "steps", lambda *_: pytest.fail("trained again"))
     assert family_run.train(run, text, VALID, tmp_path, os.getpid()) == row
 
 
@@ -154,7 +155,7 @@ def test_a_run_that_diverges_is_no_data(text, tmp_path, monkeypatch, error):
         raise error("training diverged: loss nan")
 
     run = tiny_plan(text, 1).runs[0]
-    monkeypatch.setattr(family_run.Trainer, "update", diverge)
+    monkeypatch.setattr(family_run.Trainer, "steps", diverge)
     if error is ValueError:  # the class tells, not the text
         with pytest.raises(ValueError, match="diverged"):
             family_run.train(run, text, VALID, tmp_path, os.getpid())

@@ -108,7 +108,7 @@ def test_a_run_resumes_bit_for_bit(tmp_path, corpus, name, tokenizer):
     whole = fitted(tmp_path / "whole", config)
     part = Trainer.start(tmp_path / "part", config)
     with part.parallel() as parallel:
-        part.update(parallel)
+        next(part.steps(parallel))
     part.save()
     resumed = Trainer.resume(tmp_path / "part")
     resumed.fit(log=None)

@@ -276,7 +276,7 @@ def test_a_run_resumes_bit_for_bit_and_measures_what_it_says(tmp_path, corpus, n
     part = Trainer.start(tmp_path / "part", config)
     with part.parallel() as parallel:
         for _ in range(3):
-            part.update(parallel)
+            next(part.steps(parallel))
     part.save()
     resumed = Trainer.resume(tmp_path / "part")
     assert resumed.step == 3

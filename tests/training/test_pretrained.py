@@ -109,7 +109,7 @@ def test_freezing_survives_a_resume(tmp_path, bert):
     whole.fit(log=None)
     part = Trainer.start(tmp_path / "part", config)
     with part.parallel() as parallel:
-        part.update(parallel)
+        next(part.steps(parallel))
     part.save()
     resumed = Trainer.resume(tmp_path / "part")
     resumed.fit(log=None)

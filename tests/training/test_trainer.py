@@ -18,6 +18,7 @@ from numpylm.models.gpt import gpt_init
 from numpylm.objectives.causal import causal_lm_backward, causal_lm_forward
 from numpylm.parameters import leaves, view
 from numpylm.training import data_parallel as parallel_module
+from numpylm.training import state
 from numpylm.training import trainer as trainer_module
 from numpylm.training.checkpoint import load_checkpoint, save_checkpoint
 from numpylm.training.run_folder import open_run
@@ -98,14 +99,14 @@ def test_a_changed_corpus_is_refused(tmp_path, config):
 
 def test_divergence_stops_and_keeps_the_last_checkpoint(tmp_path, config):
     trainer = Trainer.start(tmp_path / "run", config)
-    update = trainer.update
+    batches = trainer.batches
 
-    def poison(parallel):
-        if trainer.step == 5:
+    def poison(step):
+        if step == 5:
             trainer.theta[0] = np.nan
-        update(parallel)
+        return batches(step)
 
-    trainer.update = poison
+    trainer.batches = poison
     with pytest.raises(
         ValueError, match="diverged: loss nan .* at step 5; the checkpoint of step 4"
     ):
@@ -302,7 +303,7 @@ def test_training_holds_blas_at_one_thread(tmp_path, config):
 def test_memory_is_kept_before_the_progress_bar_starts_its_thread(tmp_path, config, monkeypatch):
     """A thread from before gets a heap of its own, whose memory no step would use again."""
     called = []
-    monkeypatch.setattr(trainer_module, "keep_freed_pages", lambda: called.append("kept"))
+    monkeypatch.setattr(state, "keep_freed_pages", lambda: called.append("kept"))
     monkeypatch.setattr(
         tqdm.auto, "tqdm", lambda *args, bar=tqdm.auto.tqdm, **kw: called.append("bar") or bar(**kw)
     )

@@ -28,9 +28,11 @@ from numpylm.scaling.experiment.family import CONTEXT, PlannedRun, Text, counts,
 from numpylm.tasks.causal import ROWS, CausalLM
 from numpylm.tasks.trained import Vocabulary
 from numpylm.training.checkpoint import copy_into, load_checkpoint
-from numpylm.training.loop import OneProcess
+from numpylm.training.one_process import OneProcess
 from numpylm.training.run_folder import Run
+from numpylm.training.state import TrainingState
 from numpylm.training.stopping import TrainingDiverged
+from numpylm.training.timing import timed
 from numpylm.training.train_config import TrainConfig
 from numpylm.training.trainer import Trainer
 
@@ -102,8 +104,7 @@ def _fit(trainer: Trainer, valid_tokens: int) -> tuple[float, float]:
     since = saved = time.perf_counter()
     before = trainer.progress["seconds"]
     with trainer.parallel() as parallel:
-        while trainer.step < trainer.config.steps:
-            trainer.update(parallel)
+        for _ in trainer.steps(parallel):
             now = time.perf_counter()
             trainer.progress["seconds"] = before + now - since
             if now - saved > SAVE_EVERY:
@@ -142,14 +143,9 @@ def step_seconds(width: int, text: Text, seconds: float = 0.25) -> tuple[float, 
     for batch_size in (small, large):
         settings = dataclasses.replace(run, batch_size=batch_size, steps=10**6).settings(text)
         task = CausalLM(settings, Vocabulary(data.tokenizer), data)
-        theta, p = task.init(1)
-        nowhere = Run(Path(), settings, task.vocabulary, task.summary, {}, [])
-        trainer = Trainer(nowhere, task, theta, p)
-        with trainer.parallel() as parallel:
-            trainer.update(parallel)
-            start, first = time.perf_counter(), trainer.step
-            while (took := time.perf_counter() - start) < seconds or trainer.step < first + 5:
-                trainer.update(parallel)
-        means.append(took / (trainer.step - first))
+        state = TrainingState(task, *task.init(1))
+        with state.parallel() as parallel:
+            loop = state.steps(parallel)
+            means.append(np.mean(timed(lambda: next(loop), seconds, warm_up=1)))  # noqa: B023
     token = max((means[1] - means[0]) / (large - small), 0.1 * means[1] / large) / CONTEXT
     return max(means[0] - token * small * CONTEXT, 0.0), token
