@@ -18,8 +18,8 @@ class planted:
 
     Instead of one function there may be several, by name: ``planted("numpylm.layers.residual",
     {"dropout_forward": f, "dropout_backward": g})``, in a module or in a table of functions such as
-    ``ACTIVATIONS``, whose entries are tuples. What is planted again goes on counting. Raises
-    ``AttributeError``, ``KeyError`` or ``ImportError`` if nothing stands at the place.
+    ``ACTIVATIONS``, whose entries are records of functions. What is planted again goes on counting.
+    Raises ``AttributeError``, ``KeyError`` or ``ImportError`` if nothing stands at the place.
     """
 
     def __init__(self, place: str, wrong: Callable[..., Any] | Mapping[str, Any]) -> None:
@@ -41,7 +41,8 @@ class planted:
 
     def _counted(self, wrong: Any) -> Any:
         if isinstance(wrong, tuple):
-            return tuple(map(self._counted, wrong))
+            kind = getattr(wrong, "_make", tuple)  # a record stays one
+            return kind([self._counted(f) if callable(f) else f for f in wrong])
         number = len(self.counts)
         self.counts.append(0)
 

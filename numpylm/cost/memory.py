@@ -9,7 +9,7 @@ numbers of 4 bytes:
     activations      what the forward keeps for the backward, until it is used
         vectors            8 n D a layer: layer norms, inputs of matrices, queries, keys, values
         attention weights  n H T a layer; at most, since attention in tiles keeps fewer
-        feed-forward       2 n F a layer with GELU, 3 n F in its plain form, n F with ReLU
+        feed-forward       n F a layer, and what the activation keeps (``layers/choices.py``)
         dropout masks      of all that is dropped
         logits             n V, and as much again for their gradient, unless it takes their place
     backward         what it holds besides: the gradients of the layer where it is
@@ -29,6 +29,7 @@ from pathlib import Path
 from typing import Any
 
 from numpylm.fast.cross_entropy import BLOCKED_FROM
+from numpylm.layers.choices import ACTIVATIONS, Activation
 from numpylm.models.bert import BERTConfig
 from numpylm.models.gpt import GPTConfig
 from numpylm.models.heads import ClassifierConfig
@@ -72,11 +73,13 @@ def _add_stack(
     vectors = 8 * n * d + (0 if memory is None else 4 * n * d + 2 * batch * memory * d)
     kept["vectors"] += layers * vectors + (n * d if config.norm == "pre" else 0)
     kept["attention weights"] += layers * weights
-    plain = config.implementation == "plain"
-    numbers = 2 + plain if config.activation == "gelu" else 1
-    kept["feed-forward"] += layers * n * config.d_ff * numbers
+    kept["feed-forward"] += layers * n * config.d_ff * (1 + _activation(config).kept)
     residuals = 2 if memory is None else 3
     kept["dropout masks"] += layers * (2 * weights + residuals * n * d) + n * d
+
+
+def _activation(config: Any) -> Activation:
+    return ACTIVATIONS[config.activation_entry]
 
 
 def _logits(config: Any, shape: Shape) -> int:
@@ -106,9 +109,7 @@ def backward_bytes(config: Any, shape: Shape, threads: int = 1) -> int:
     longest = max(shape.length, shape.source_length or 0)
     n, d = shape.batch * longest, config.d_model
     logits = 0 if _in_place(config, shape, threads) else _logits(config, shape)
-    plain = config.implementation == "plain"
-    numbers = 4 + plain if config.activation == "gelu" else 2
-    feed_forward = n * config.d_ff * numbers + 2 * n * d
+    feed_forward = n * config.d_ff * _activation(config).working + 2 * n * d
     attention = 3 * n * config.n_heads * longest + 4 * n * d
     output = threads * d * config.vocab_size if _logits(config, shape) else 0
     return BYTES * (logits + max(feed_forward, attention, output))

@@ -16,7 +16,8 @@ from functools import partial
 
 import numpy as np
 
-from numpylm.layers.activations import ACTIVATIONS, CUBIC, SQRT_2_OVER_PI
+from numpylm.layers.activations import CUBIC, SQRT_2_OVER_PI
+from numpylm.layers.choices import ACTIVATIONS, Activation
 from numpylm.parameters import Array
 
 BLOCK = 1 << 16  # numbers that are worked on at a time
@@ -59,7 +60,9 @@ def _gate(x: Array) -> Array:
     return np.reciprocal(gate, out=gate)
 
 
-ACTIVATIONS["gelu (fast)"] = (
+ACTIVATIONS["gelu (fast)"] = Activation(
     partial(fast_gelu_forward, overwrite=True),
     partial(fast_gelu_backward, overwrite=True),
+    kept=1,
+    working=4,
 )

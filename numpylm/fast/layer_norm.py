@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from numpylm.layers.layer_norm import LAYER_NORM, LayerNorm, LayerNormCache
+from numpylm.layers.choices import NORMS
+from numpylm.layers.layer_norm import LayerNorm, LayerNormCache
 from numpylm.parameters import Array
 
 
@@ -49,4 +50,6 @@ def _mean(a: Array) -> Array:
     return np.vecdot(a, np.full(d, 1.0 / d, a.dtype))[..., None]
 
 
-LAYER_NORM["fast"] = fast_layer_norm_forward, fast_layer_norm_backward
+NORMS["layer (fast)"] = NORMS["layer"]._replace(
+    forward=fast_layer_norm_forward, backward=fast_layer_norm_backward
+)

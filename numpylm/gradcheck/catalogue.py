@@ -10,8 +10,7 @@ layers, two heads and tied weights.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import fields, replace
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -21,7 +20,7 @@ from numpylm.fast import attention as fast_attention
 from numpylm.fast import cross_entropy as fast_cross_entropy
 from numpylm.fast import gelu as fast_gelu
 from numpylm.fast import layer_norm as fast_layer_norm
-from numpylm.gradcheck.audit import Example, Pair
+from numpylm.gradcheck.audit import Pair
 from numpylm.gradcheck.example_inputs import (
     CONTEXT,
     HEADS,
@@ -33,7 +32,6 @@ from numpylm.gradcheck.example_inputs import (
     V,
     answer_spans,
     frozen_dropout,
-    jittered,
     padding,
     pair_labels,
     segment_ids,
@@ -44,7 +42,7 @@ from numpylm.gradcheck.example_inputs import (
     token_labels,
     visible_pairs,
 )
-from numpylm.gradcheck.sections import section_of
+from numpylm.gradcheck.rows import bert_row, gpt_row, head_row, row, seq2seq_row, whole
 from numpylm.layers import (
     activations,
     attention,
@@ -58,70 +56,12 @@ from numpylm.layers import (
     multi_head,
     positional,
     residual,
+    rms_norm,
     softmax,
 )
+from numpylm.layers.choices import ACTIVATIONS, NORMS, POSITIONS, names
 from numpylm.models import bert, decoder, encoder, gpt, heads, seq2seq
 from numpylm.objectives import causal, denoising, fine_tuning, masked, next_sentence
-
-
-def _row(name: str, module: Any, tree: Any, *inputs: Any, **settings: Any) -> Pair:
-    """The pair that a module has under the first word of the name, with its section.
-
-    tree: ``rng -> parameters``, which are then jittered, or None for a pair without parameters.
-    inputs: shapes to fill with normal numbers, or ``rng -> array``.
-    """
-
-    def example(rng: np.random.Generator) -> Example:
-        p = None
-        if tree is not None:
-            _, p = jittered(tree(rng), rng)
-        filled = [x(rng) if callable(x) else rng.standard_normal(x) for x in inputs]
-        return p, tuple(filled), settings
-
-    function = name.split()[0]
-    forward, backward = (getattr(module, f"{function}_{way}") for way in ("forward", "backward"))
-    return Pair(name, f"§{section_of(module.__name__)}", forward, backward, example)
-
-
-def _model_row(
-    name: str, module: Any, init: Callable, part: Callable, *inputs: Any, **choices: Any
-) -> Pair:
-    """A row for a whole model, or for the part of it that ``part(model)`` picks.
-
-    ``init`` is the model's init function; choices that are not settings of its config, and masks,
-    go to the forward.
-    """
-    sizes = {"vocab_size": V, "context": CONTEXT, "n_heads": HEADS, "d_model": D, "d_ff": F}
-    config_class = CONFIGS[init]
-    known = {f.name for f in fields(config_class)}
-    chosen = {name: value for name, value in choices.items() if name in known}
-    settings = {name: value for name, value in choices.items() if name not in known}
-    config = config_class(**{"n_layers": 2, "dropout": 0.2, **sizes, **chosen})
-    settings |= {"config": config, "rng": np.random.default_rng(2)}
-    return _row(name, module, lambda rng: part(init(1, config)[1]), *inputs, **settings)
-
-
-def _gpt_row(name: str, module: Any, part: Callable, *inputs: Any, **choices: Any) -> Pair:
-    return _model_row(name, module, gpt.gpt_init, part, *inputs, mask=padding(T), **choices)
-
-
-def _bert_row(name: str, module: Any, *inputs: Any, **choices: Any) -> Pair:
-    part = choices.pop("part", _whole)
-    return _model_row(name, module, bert.bert_init, part, *inputs, mask=padding(T), **choices)
-
-
-def _head_row(name: str, module: Any, *inputs: Any, pooled: bool, **choices: Any) -> Pair:
-    return _model_row(name, module, heads.classifier_init, _whole, *inputs, mask=padding(T),
-                      n_labels=2, pooled=pooled, **choices)  # fmt: skip
-
-
-def _seq2seq_row(name: str, module: Any, *inputs: Any, **choices: Any) -> Pair:
-    part = choices.pop("part", _whole)
-    return _model_row(name, module, seq2seq.seq2seq_init, part, *inputs, **choices)
-
-
-def _whole(model: Any) -> Any:
-    return model
 
 
 def _decoder(model: Any) -> Any:
@@ -153,127 +93,126 @@ X, Y, LOGITS = (B, T, D), (B, S, D), (B, T, V)
 Q, K, VALUES = (B, T, 4), (B, S, 4), (B, S, 6)
 LINEAR = partial(linear.linear_init, d_in=D, d_out=F)
 TABLE = partial(embedding.embedding_init, vocab_size=V, d_model=D)
-POSITIONS = partial(positional.learned_positions_init, context=CONTEXT, d_model=D)
+TABLE_OF_POSITIONS = partial(positional.learned_positions_init, context=CONTEXT, d_model=D)
 FEED = partial(feed_forward.feed_forward_init, d_model=D, d_ff=F)
 ATTEND = partial(multi_head.multi_head_init, d_model=D)
 INPUT = partial(input_embedding.input_embedding_init, vocab_size=V, context=CONTEXT, d_model=D)
-CONFIGS = {
-    gpt.gpt_init: gpt.GPTConfig,
-    bert.bert_init: bert.BERTConfig,
-    heads.classifier_init: heads.ClassifierConfig,
-    seq2seq.seq2seq_init: seq2seq.Seq2SeqConfig,
-}
 OTHER = {"norm": "post", "activation": "relu", "positions": "sinusoidal", "tied": False}
 BARE = {"bias": False, "positions": "none"}
 
 # fmt: off
 PAIRS: list[Pair] = [
-    _row("linear", linear, LINEAR, X),
-    _row("linear no bias", linear, partial(LINEAR, bias=False), X),
-    _row("embedding", embedding, TABLE, token_ids),
-    _row("unembedding", embedding, TABLE, X),
-    _row("sinusoidal_positions", positional, None, X),
-    _row("sinusoidal_positions odd d_model", positional, None, (B, T, 9)),
-    _row("learned_positions", positional, POSITIONS, X),
-    _row("learned_positions after two tokens", positional, POSITIONS, X, first=2),
-    _row("dropout", dropout, None, X, **frozen_dropout("rate")),
-    _row("layer_norm", layer_norm, _norm, X),
-    _row("layer_norm no beta", layer_norm, partial(_norm, bias=False), X),
-    _row("fast_layer_norm", fast_layer_norm, _norm, X),
-    _row("fast_layer_norm no beta", fast_layer_norm, partial(_norm, bias=False), X),
-    _row("relu", activations, None, X),
-    _row("gelu", activations, None, X),
-    _row("fast_gelu", fast_gelu, None, X, block=9),
-    _row("feed_forward relu", feed_forward, FEED, X, activation="relu"),
-    _row("feed_forward gelu", feed_forward, FEED, X, activation="gelu"),
-    _row("enter pre-norm", residual, _norm, X, norm="pre"),
-    _row("leave pre-norm + dropout", residual, _norm, X, X, norm="pre", **frozen_dropout()),
-    _row("leave post-norm", residual, _norm, X, X, norm="post"),
-    _row("leave post-norm + dropout", residual, _norm, X, X, norm="post", **frozen_dropout()),
-    _row("tanh", activations, None, X),
-    _row("softmax", softmax, None, (B, T, S)),
-    _row("attention", attention, None, Q, K, VALUES),
-    _row("attention causal", attention, None, Q, K, VALUES, causal=True),
-    _row("attention padding", attention, None, Q, K, VALUES, mask=padding(S)[:, None]),
-    _row("attention causal + mask + dropout", attention, None, Q, K, VALUES,
+    row("linear", linear, LINEAR, X),
+    row("linear no bias", linear, partial(LINEAR, bias=False), X),
+    row("embedding", embedding, TABLE, token_ids),
+    row("unembedding", embedding, TABLE, X),
+    row("sinusoidal_positions", positional, None, X),
+    row("sinusoidal_positions odd d_model", positional, None, (B, T, 9)),
+    row("learned_positions", positional, TABLE_OF_POSITIONS, X),
+    row("learned_positions after two tokens", positional, TABLE_OF_POSITIONS, X, first=2),
+    row("dropout", dropout, None, X, **frozen_dropout("rate")),
+    row("layer_norm", layer_norm, _norm, X),
+    row("layer_norm no beta", layer_norm, partial(_norm, bias=False), X),
+    row("fast_layer_norm", fast_layer_norm, _norm, X),
+    row("fast_layer_norm no beta", fast_layer_norm, partial(_norm, bias=False), X),
+    row("rms_norm", rms_norm, lambda rng: rms_norm.rms_norm_init(D), X),
+    row("relu", activations, None, X),
+    row("gelu", activations, None, X),
+    row("fast_gelu", fast_gelu, None, X, block=9),
+    *(row(f"feed_forward {name}", feed_forward, FEED, X, activation=name)
+      for name in names(ACTIVATIONS)),
+    row("enter pre-norm", residual, _norm, X, norm="pre"),
+    row("leave pre-norm + dropout", residual, _norm, X, X, norm="pre", **frozen_dropout()),
+    row("leave post-norm", residual, _norm, X, X, norm="post"),
+    row("leave post-norm + dropout", residual, _norm, X, X, norm="post", **frozen_dropout()),
+    row("tanh", activations, None, X),
+    row("softmax", softmax, None, (B, T, S)),
+    row("attention", attention, None, Q, K, VALUES),
+    row("attention causal", attention, None, Q, K, VALUES, causal=True),
+    row("attention padding", attention, None, Q, K, VALUES, mask=padding(S)[:, None]),
+    row("attention causal + mask + dropout", attention, None, Q, K, VALUES,
          causal=True, mask=visible_pairs(), **frozen_dropout()),
-    _row("attention bias", attention, None, Q, K, VALUES,
+    row("attention bias", attention, None, Q, K, VALUES,
          bias=np.linspace(-2, 1, T * S).reshape(T, S)),
-    _row("attention blind query", attention, None, Q, K, VALUES, mask=visible_pairs(blind=True)),
-    _row("tiled_attention causal + bias, kept", fast_attention, None, Q, K, VALUES,
+    row("attention blind query", attention, None, Q, K, VALUES, mask=visible_pairs(blind=True)),
+    row("tiled_attention causal + bias, kept", fast_attention, None, Q, K, VALUES,
          rows=2, causal=True, bias=np.linspace(-2, 1, T * S).reshape(T, S)),
-    _row("tiled_attention causal + mask, not kept", fast_attention, None, Q, K, VALUES,
+    row("tiled_attention causal + mask, not kept", fast_attention, None, Q, K, VALUES,
          rows=2, keep=0, causal=True, mask=visible_pairs(blind=True)),
-    _row("multi_head causal + padding + dropout", multi_head, ATTEND, X,
+    row("multi_head causal + padding + dropout", multi_head, ATTEND, X,
          n_heads=HEADS, causal=True, mask=padding(T), **frozen_dropout()),
-    _row("multi_head cross + mask", multi_head, ATTEND, X, Y, n_heads=HEADS, mask=visible_pairs()),
-    _row("fast_attention few keys + dropout", fast_attention, None, Q, K, VALUES,
+    row("multi_head cross + mask", multi_head, ATTEND, X, Y, n_heads=HEADS, mask=visible_pairs()),
+    row("fast_attention few keys + dropout", fast_attention, None, Q, K, VALUES,
          **frozen_dropout()),
-    _row("fast_attention many keys", fast_attention, None, (1, T, 4), (1, 100, 4), (1, 100, 6)),
-    _row("multi_head fast", multi_head, ATTEND, (1, 97, D),
+    row("fast_attention many keys", fast_attention, None, (1, T, 4), (1, 100, 4), (1, 100, 6)),
+    row("multi_head fast", multi_head, ATTEND, (1, 97, D),
          n_heads=HEADS, causal=True, implementation="fast"),
-    _row("cross_entropy ignored targets", cross_entropy, None, LOGITS, targets),
-    _row("cross_entropy smoothed", cross_entropy, None, LOGITS, targets, label_smoothing=0.2),
-    _row("cross_entropy normalizer", cross_entropy, None, LOGITS, targets, normalizer=40.0),
-    _row("blocked_cross_entropy", fast_cross_entropy, None, LOGITS, targets),
-    replace(_row("blocked_cross_entropy in training", fast_cross_entropy, None, LOGITS, targets),
+    row("cross_entropy ignored targets", cross_entropy, None, LOGITS, targets),
+    row("cross_entropy smoothed", cross_entropy, None, LOGITS, targets, label_smoothing=0.2),
+    row("cross_entropy normalizer", cross_entropy, None, LOGITS, targets, normalizer=40.0),
+    row("blocked_cross_entropy", fast_cross_entropy, None, LOGITS, targets),
+    replace(row("blocked_cross_entropy in training", fast_cross_entropy, None, LOGITS, targets),
             dy=np.ones(())),
-    _row("fast_cross_entropy many logits", fast_cross_entropy, None, LOGITS, targets,
+    row("fast_cross_entropy many logits", fast_cross_entropy, None, LOGITS, targets,
          blocked_from=1),
-    _row("fast_cross_entropy few logits", fast_cross_entropy, None, LOGITS, targets,
+    row("fast_cross_entropy few logits", fast_cross_entropy, None, LOGITS, targets,
          label_smoothing=0.2),
-    _row("input_embedding learned", input_embedding, partial(INPUT, positions="learned"), token_ids,
+    row("input_embedding learned", input_embedding, partial(INPUT, positions="learned"), token_ids,
          positions="learned", **frozen_dropout()),
-    _row("input_embedding sinusoidal", input_embedding, partial(INPUT, positions="sinusoidal"),
+    row("input_embedding sinusoidal", input_embedding, partial(INPUT, positions="sinusoidal"),
          token_ids, positions="sinusoidal"),
-    _row("input_embedding segments + norm", input_embedding,
+    row("input_embedding segments + norm", input_embedding,
          partial(INPUT, positions="learned", n_segments=2, norm=True), token_ids, segment_ids,
          positions="learned", **frozen_dropout()),
-    _row("input_embedding norm, no segments", input_embedding,
+    row("input_embedding norm, no segments", input_embedding,
          partial(INPUT, positions="sinusoidal", norm=True), token_ids, positions="sinusoidal"),
-    _bert_row("encoder_layer pre-norm", encoder, X, part=_first_encoder_layer, norm="pre"),
-    _bert_row("encoder_layer post-norm", encoder, X, part=_first_encoder_layer, activation="relu"),
-    _gpt_row("decoder_layer pre-norm", decoder, _first_layer, X),
-    _gpt_row("decoder_layer post-norm", decoder, _first_layer, X, **OTHER),
-    _seq2seq_row("decoder_layer with memory", decoder, X, Y, part=_first_layer,
+    bert_row("encoder_layer pre-norm", encoder, X, part=_first_encoder_layer, norm="pre"),
+    bert_row("encoder_layer post-norm", encoder, X, part=_first_encoder_layer, activation="relu"),
+    gpt_row("decoder_layer pre-norm", decoder, _first_layer, X),
+    gpt_row("decoder_layer post-norm", decoder, _first_layer, X, **OTHER),
+    seq2seq_row("decoder_layer with memory", decoder, X, Y, part=_first_layer,
                  memory_mask=padding(S)),
-    _bert_row("encoder pre-norm", encoder, X, part=_encoder, norm="pre"),
-    _bert_row("encoder post-norm", encoder, X, part=_encoder, activation="relu"),
-    _gpt_row("decoder pre-norm", decoder, _decoder, X),
-    _gpt_row("decoder post-norm", decoder, _decoder, X, **OTHER),
-    _seq2seq_row("decoder with memory", decoder, X, Y, part=_decoder, memory_mask=padding(S)),
-    _gpt_row("gpt pre-norm, learned, tied", gpt, _whole, token_ids),
-    _gpt_row("gpt post-norm, sinusoidal, untied", gpt, _whole, token_ids, **OTHER),
-    _gpt_row("causal_lm pre-norm, learned, tied", causal, _whole, token_ids, targets),
-    _gpt_row("causal_lm post-norm, sinusoidal, untied", causal, _whole, token_ids, targets,
+    bert_row("encoder pre-norm", encoder, X, part=_encoder, norm="pre"),
+    bert_row("encoder post-norm", encoder, X, part=_encoder, activation="relu"),
+    gpt_row("decoder pre-norm", decoder, _decoder, X),
+    gpt_row("decoder post-norm", decoder, _decoder, X, **OTHER),
+    seq2seq_row("decoder with memory", decoder, X, Y, part=_decoder, memory_mask=padding(S)),
+    gpt_row("gpt pre-norm, learned, tied", gpt, whole, token_ids),
+    gpt_row("gpt post-norm, sinusoidal, untied", gpt, whole, token_ids, **OTHER),
+    gpt_row("causal_lm pre-norm, learned, tied", causal, whole, token_ids, targets),
+    gpt_row("causal_lm post-norm, sinusoidal, untied", causal, whole, token_ids, targets,
              **OTHER),
-    _gpt_row("causal_lm fast", causal, _whole, token_ids, targets, implementation="fast"),
-    _gpt_row("causal_lm alibi", causal, _whole, token_ids, targets, positions="alibi"),
-    _gpt_row("causal_lm no bias, no positions", causal, _whole, token_ids, targets, **BARE),
-    _bert_row("bert", bert, token_ids, segment_ids),
-    _row("pooler", bert, partial(linear.linear_init, d_in=D, d_out=D), X),
-    _row("masked_head", bert, _bert, X),
-    _row("masked_loss", masked, _bert, X, targets),
-    _row("pair_loss", next_sentence, _bert, X, pair_labels),
-    _bert_row("masked_lm post-norm", masked, token_ids, targets),
-    _bert_row("masked_lm pre-norm", masked, token_ids, targets, norm="pre"),
-    _bert_row("masked_lm alibi both ways", masked, token_ids, targets, positions="alibi"),
-    _bert_row("next_sentence", next_sentence, token_ids, segment_ids, pair_labels),
-    _bert_row("bert_pretraining", next_sentence, token_ids, segment_ids, targets, pair_labels),
-    _head_row("classifier of a text", heads, token_ids, segment_ids, pooled=True),
-    _head_row("classifier of tokens", heads, token_ids, segment_ids, pooled=False),
-    _head_row("classification of a text", fine_tuning, token_ids, pair_labels, pooled=True),
-    _head_row("classification of tokens", fine_tuning, token_ids, token_labels, pooled=False,
+    gpt_row("causal_lm fast", causal, whole, token_ids, targets, implementation="fast"),
+    *(gpt_row(f"causal_lm positions {name}", causal, whole, token_ids, targets, positions=name)
+      for name in names(POSITIONS)),
+    *(gpt_row(f"causal_lm {name} norm", causal, whole, token_ids, targets, normalisation=name)
+      for name in names(NORMS)),
+    gpt_row("causal_lm no bias, no positions", causal, whole, token_ids, targets, **BARE),
+    bert_row("bert", bert, token_ids, segment_ids),
+    row("pooler", bert, partial(linear.linear_init, d_in=D, d_out=D), X),
+    row("masked_head", bert, _bert, X),
+    row("masked_loss", masked, _bert, X, targets),
+    row("pair_loss", next_sentence, _bert, X, pair_labels),
+    bert_row("masked_lm post-norm", masked, token_ids, targets),
+    bert_row("masked_lm pre-norm", masked, token_ids, targets, norm="pre"),
+    *(bert_row(f"masked_lm positions {name}", masked, token_ids, targets, positions=name)
+      for name in names(POSITIONS)),
+    bert_row("next_sentence", next_sentence, token_ids, segment_ids, pair_labels),
+    bert_row("bert_pretraining", next_sentence, token_ids, segment_ids, targets, pair_labels),
+    head_row("classifier of a text", heads, token_ids, segment_ids, pooled=True),
+    head_row("classifier of tokens", heads, token_ids, segment_ids, pooled=False),
+    head_row("classification of a text", fine_tuning, token_ids, pair_labels, pooled=True),
+    head_row("classification of tokens", fine_tuning, token_ids, token_labels, pooled=False,
               dropout=0.0),
-    _head_row("answering", fine_tuning, token_ids, answer_spans, story_places, pooled=False),
-    _seq2seq_row("encode", seq2seq, source_ids, source_mask=padding(S)),
-    _seq2seq_row("decode", seq2seq, Y, token_ids, source_mask=padding(S)),
-    _seq2seq_row("seq2seq shared", seq2seq, source_ids, token_ids, source_mask=padding(S)),
-    _seq2seq_row("seq2seq separate, untied, post-norm", seq2seq, source_ids, token_ids,
+    head_row("answering", fine_tuning, token_ids, answer_spans, story_places, pooled=False),
+    seq2seq_row("encode", seq2seq, source_ids, source_mask=padding(S)),
+    seq2seq_row("decode", seq2seq, Y, token_ids, source_mask=padding(S)),
+    seq2seq_row("seq2seq shared", seq2seq, source_ids, token_ids, source_mask=padding(S)),
+    seq2seq_row("seq2seq separate, untied, post-norm", seq2seq, source_ids, token_ids,
                  source_mask=padding(S), target_vocab_size=13, **OTHER),
-    _seq2seq_row("denoising shared", denoising, source_ids, token_ids, targets,
+    seq2seq_row("denoising shared", denoising, source_ids, token_ids, targets,
                  source_mask=padding(S)),
-    _seq2seq_row("denoising separate, tied, learned", denoising, source_ids, token_ids, targets,
+    seq2seq_row("denoising separate, tied, learned", denoising, source_ids, token_ids, targets,
                  source_mask=padding(S), target_vocab_size=13, positions="learned",
                  label_smoothing=0.1),
 ]

@@ -10,8 +10,7 @@ than 5e-4 everywhere.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -59,10 +58,3 @@ def tanh_forward(x: Array) -> tuple[Array, Array]:
 def tanh_backward(dy: Array, cache: Array) -> Array:
     """dx = dy (1 − y²)."""
     return dy * (1.0 - cache * cache)
-
-
-# Of the feed-forward network, by name; ``numpylm.fast`` adds a quicker twin, "gelu (fast)".
-ACTIVATIONS: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
-    "gelu": (gelu_forward, gelu_backward),
-    "relu": (relu_forward, relu_backward),
-}

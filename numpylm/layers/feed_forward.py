@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from numpylm.layers.activations import ACTIVATIONS
+from numpylm.layers.choices import ACTIVATIONS
 from numpylm.layers.linear import Linear, linear_backward, linear_forward, linear_init
 from numpylm.parameters import Array
 
@@ -54,9 +54,8 @@ def feed_forward_forward(
     """
     if activation not in ACTIVATIONS:
         raise ValueError(f"activation {activation!r} is none of {sorted(ACTIVATIONS)}")
-    activate, _ = ACTIVATIONS[activation]
     hidden, c_hidden = linear_forward(p.hidden, x)
-    active, c_active = activate(hidden)
+    active, c_active = ACTIVATIONS[activation].forward(hidden)
     y, c_output = linear_forward(p.output, active)
     return y, FeedForwardCache(activation, c_hidden, c_active, c_output)
 
@@ -65,7 +64,7 @@ def feed_forward_backward(
     p: FeedForward, dp: FeedForward, dy: Array, cache: FeedForwardCache
 ) -> Array:
     """The forward read upwards; returns dx."""
-    _, activate_backward = ACTIVATIONS[cache.activation]
+    activate_backward = ACTIVATIONS[cache.activation].backward
     dactive = linear_backward(p.output, dp.output, dy, cache.output)
     dhidden = activate_backward(dactive, cache.active)
     return linear_backward(p.hidden, dp.hidden, dhidden, cache.hidden)

@@ -12,10 +12,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from numpylm.layers.choices import POSITIONS
 from numpylm.layers.dropout import dropout_backward, dropout_forward
 from numpylm.layers.embedding import (
     Embedding,
@@ -30,23 +31,13 @@ from numpylm.layers.layer_norm import (
     layer_norm_forward,
     layer_norm_init,
 )
-from numpylm.layers.positional import (
-    LearnedPositions,
-    learned_positions_backward,
-    learned_positions_forward,
-    learned_positions_init,
-    sinusoidal_positions_backward,
-    sinusoidal_positions_forward,
-)
 from numpylm.parameters import Array
-
-POSITIONS = ("learned", "sinusoidal", "alibi", "none")
 
 
 @dataclass
 class InputEmbedding:
     tokens: Embedding  # (V, D)
-    positions: LearnedPositions | None  # (context, D), if learned
+    positions: Any  # of the encoding: (context, D) if learned, None if it has no parameters
     segments: Embedding | None  # (n_segments, D), BERT
     norm: LayerNorm | None  # BERT
 
@@ -54,7 +45,7 @@ class InputEmbedding:
 class InputEmbeddingCache(NamedTuple):
     kind: str  # of the positions
     tokens: Array
-    positions: int | None
+    positions: Any
     segments: Array | None
     norm: LayerNormCache | None
     dropout: Array | None
@@ -71,9 +62,10 @@ def input_embedding_init(
     norm: bool = False,
 ) -> InputEmbedding:
     """Tables from N(0, 0.02²), float32."""
+    init = POSITIONS[positions].init
     return InputEmbedding(
         embedding_init(rng, vocab_size, d_model),
-        learned_positions_init(rng, context, d_model) if positions == "learned" else None,
+        init(rng, context, d_model) if init else None,
         embedding_init(rng, n_segments, d_model) if n_segments else None,
         layer_norm_init(d_model) if norm else None,
     )
@@ -95,12 +87,11 @@ def input_embedding_forward(
     outside their tables, or a sequence longer than the learned positions.
     """
     x, c_tokens = embedding_forward(p.tokens, ids)
-    c_positions = c_segments = c_norm = None
-    if positions == "learned":
-        x, c_positions = learned_positions_forward(p.positions, x, first=first)
-    elif positions == "sinusoidal":
+    c_segments = c_norm = None
+    encoding = POSITIONS[positions]
+    if encoding.scaled:
         x = x * math.sqrt(x.shape[-1])
-        x, c_positions = sinusoidal_positions_forward(x, first=first)
+    x, c_positions = encoding.add(p.positions, x, first=first)
     if p.segments is not None:
         which = np.zeros_like(ids) if segments is None else segments
         s, c_segments = embedding_forward(p.segments, which)
@@ -120,8 +111,8 @@ def input_embedding_backward(
         dx = layer_norm_backward(p.norm, dp.norm, dx, cache.norm)
     if p.segments is not None:
         embedding_backward(p.segments, dp.segments, dx, cache.segments)
-    if cache.kind == "learned":
-        dx = learned_positions_backward(p.positions, dp.positions, dx, cache.positions)
-    elif cache.kind == "sinusoidal":
-        dx = sinusoidal_positions_backward(dx, cache.positions) * math.sqrt(dx.shape[-1])
+    encoding = POSITIONS[cache.kind]
+    dx = encoding.add_backward(p.positions, dp.positions, dx, cache.positions)
+    if encoding.scaled:
+        dx = dx * math.sqrt(dx.shape[-1])
     embedding_backward(p.tokens, dp.tokens, dx, cache.tokens)

@@ -8,9 +8,8 @@ Source: Ba, Kiros & Hinton 2016, arXiv:1607.06450, Eq. 3–4.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
@@ -70,9 +69,3 @@ def layer_norm_backward(p: LayerNorm, dp: LayerNorm, dy: Array, cache: LayerNorm
         - dxhat.mean(axis=-1, keepdims=True)
         - xhat * (dxhat * xhat).mean(axis=-1, keepdims=True)
     )
-
-
-# Beside the formula stands its quicker twin, if ``numpylm.fast`` is imported.
-LAYER_NORM: dict[str, tuple[Callable[..., Any], Callable[..., Any]]] = {
-    "plain": (layer_norm_forward, layer_norm_backward),
-}

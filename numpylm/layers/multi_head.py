@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpylm.layers.attention import ATTENTION
+from numpylm.layers.choices import POSITIONS
 from numpylm.layers.linear import Linear, linear_backward, linear_forward, linear_init
 from numpylm.parameters import Array
 
@@ -44,10 +45,12 @@ class MultiHeadCache(NamedTuple):
     query: Array
     key: Array
     value: Array
+    encoding: object  # what the position encoding keeps
     attention: Any  # .weights (B, H, T, S), .k and .v (B, H, S, d_head)
     output: Array
     cross: bool
-    implementation: str  # which backward belongs to it
+    positions: str  # which backwards belong to it
+    implementation: str
 
     @property
     def seen(self) -> KeysValues:
@@ -76,26 +79,30 @@ def multi_head_forward(
     n_heads: int,
     causal: bool = False,
     mask: Array | None = None,
-    bias: Array | None = None,
+    positions: str = "none",
     past: KeysValues | None = None,
     dropout: float = 0.0,
     rng: np.random.Generator | None = None,
     implementation: str = "plain",
+    **settings: Any,
 ) -> tuple[Array, MultiHeadCache]:
     """Self-attention of x, or cross-attention of x to memory; (B, T, D) -> (B, T, D).
 
     memory: (B, S, D), or None for self-attention. mask: booleans, True = may attend; two axes
     always mean (B, S) and hide keys (padding), three mean (B, T, S) and hide pairs; it adds to
-    ``causal``. bias: (H, T, S), added to the scores. past: keys and values in front of those of x
-    (or memory), S counts both; generation has it, no backward follows. implementation: "plain", or
-    "fast" with ``numpylm.fast``. Raises ``ValueError`` if D is not divisible by n_heads or the mask
-    does not fit.
+    ``causal``. positions: an entry of ``POSITIONS``, whose own ``settings`` follow. past: keys and
+    values in front of those of x (or memory), S counts both; generation has it, no backward
+    follows. implementation: "plain", or "fast" with ``numpylm.fast``. Raises ``ValueError`` if D is
+    not divisible by n_heads or the mask does not fit.
     """
     source = x if memory is None else memory
     q, c_query = linear_forward(p.query, x)
     k, c_key = linear_forward(p.key, source)
     v, c_value = linear_forward(p.value, source)
     q, k, v = split_heads(q, n_heads), split_heads(k, n_heads), split_heads(v, n_heads)
+    first = 0 if past is None else past.keys.shape[2]
+    attend = POSITIONS[positions].attend
+    q, k, bias, c_encoding = attend(q, k, first=first, causal=causal, **settings)
     if past is not None:
         k = np.concatenate([past.keys, k], axis=2)
         v = np.concatenate([past.values, v], axis=2)
@@ -107,7 +114,9 @@ def multi_head_forward(
     )
     y, c_output = linear_forward(p.output, merge_heads(heads))
     cross = memory is not None
-    cache = MultiHeadCache(c_query, c_key, c_value, c_attention, c_output, cross, implementation)
+    cache = MultiHeadCache(
+        c_query, c_key, c_value, c_encoding, c_attention, c_output, cross, positions, implementation
+    )
     return y, cache
 
 
@@ -121,7 +130,9 @@ def multi_head_backward(
     _, attention_backward = ATTENTION[cache.implementation]
     n_heads = cache.attention.q.shape[1]
     dheads = split_heads(linear_backward(p.output, dp.output, dy, cache.output), n_heads)
-    dq, dk, dv = map(merge_heads, attention_backward(dheads, cache.attention))
+    dq, dk, dv = attention_backward(dheads, cache.attention)
+    dq, dk = POSITIONS[cache.positions].attend_backward(dq, dk, cache.encoding)
+    dq, dk, dv = merge_heads(dq), merge_heads(dk), merge_heads(dv)
     dmemory = linear_backward(p.value, dp.value, dv, cache.value)
     dmemory = dmemory + linear_backward(p.key, dp.key, dk, cache.key)
     dx = linear_backward(p.query, dp.query, dq, cache.query)

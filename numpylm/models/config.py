@@ -8,14 +8,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
-from numpylm.layers.activations import ACTIVATIONS
 from numpylm.layers.attention import ATTENTION
-from numpylm.layers.input_embedding import POSITIONS
+from numpylm.layers.choices import ACTIVATIONS, NORMS, POSITIONS, entry, names
 
 STACK_CHOICES = {
     "norm": ("pre", "post"),
-    "activation": tuple(name for name in ACTIVATIONS if "(" not in name),
-    "positions": POSITIONS,
+    "normalisation": names(NORMS),
+    "activation": names(ACTIVATIONS),
+    "positions": names(POSITIONS),
     "init": ("fan-in", "gpt2"),
 }
 
@@ -30,6 +30,7 @@ class StackConfig:
     d_ff: int = 512
     dropout: float = 0.0
     norm: str = "pre"
+    normalisation: str = "layer"
     activation: str = "gelu"
     positions: str = "learned"
     alibi_scale: float = 1.0
@@ -55,9 +56,29 @@ class StackConfig:
 
     @property
     def activation_entry(self) -> str:
-        """The entry of ``ACTIVATIONS``: the quicker twin, if it is wanted and there is one."""
-        twin = f"{self.activation} ({self.implementation})"
-        return twin if twin in ACTIVATIONS else self.activation
+        """The entry of ``ACTIVATIONS``."""
+        return entry(ACTIVATIONS, self.activation, self.implementation)
+
+    @property
+    def norm_settings(self) -> dict[str, Any]:
+        """Of ``enter_forward`` and ``leave_forward``: which norm, and where."""
+        normalisation = entry(NORMS, self.normalisation, self.implementation)
+        return {"norm": self.norm, "normalisation": normalisation}
+
+    @property
+    def cross_attention_settings(self) -> dict[str, Any]:
+        """Of ``multi_head_forward``."""
+        return {"n_heads": self.n_heads, "implementation": self.implementation}
+
+    @property
+    def attention_settings(self) -> dict[str, Any]:
+        """The same and the positions, whose own settings follow them."""
+        own = {name: getattr(self, name) for name in POSITIONS[self.positions].settings}
+        return {**self.cross_attention_settings, "positions": self.positions, **own}
+
+    def norm_init(self) -> Any:
+        """Parameters of one norm."""
+        return NORMS[self.normalisation].init(self.d_model, bias=self.bias)
 
     @property
     def std(self) -> float | None:

@@ -26,6 +26,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from numpylm.layers.choices import NORMS, POSITIONS
 from numpylm.models.bert import BERTConfig
 from numpylm.models.gpt import GPTConfig
 from numpylm.models.heads import ClassifierConfig
@@ -40,7 +41,7 @@ def parameter_counts(config: Any) -> dict[str, int]:
     pooler and heads as output.
     """
     d, vocab_size = config.d_model, config.vocab_size
-    positions = config.context * d if config.positions == "learned" else 0
+    positions = POSITIONS[config.positions].n_parameters(config.context, d)
     if isinstance(config, GPTConfig):
         output = 0 if config.tied else vocab_size * (d + config.bias)
         return _summed(vocab_size * d, positions, stack_parameters(config), output)
@@ -70,7 +71,7 @@ def stack_parameters(config: Any, *, cross: bool = False) -> int:
     d, bias = config.d_model, config.bias
     attention = 4 * d * d + 4 * d * bias
     feed_forward = 2 * d * config.d_ff + bias * (d + config.d_ff)
-    norm = d * (1 + bias)
+    norm = NORMS[config.normalisation].n_parameters(d, bias)
     layer = (1 + cross) * attention + feed_forward + (2 + cross) * norm
     return config.n_layers * layer + (norm if config.norm == "pre" else 0)
 

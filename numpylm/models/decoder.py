@@ -24,7 +24,6 @@ from numpylm.layers.feed_forward import (
     feed_forward_forward,
     feed_forward_init,
 )
-from numpylm.layers.layer_norm import LayerNorm, layer_norm_init
 from numpylm.layers.multi_head import (
     KeysValues,
     MultiHeadAttention,
@@ -33,7 +32,6 @@ from numpylm.layers.multi_head import (
     multi_head_forward,
     multi_head_init,
 )
-from numpylm.layers.positional import alibi_bias
 from numpylm.layers.residual import (
     EnterCache,
     LeaveCache,
@@ -49,17 +47,17 @@ from numpylm.parameters import Array
 @dataclass
 class DecoderLayer:
     self_attention: MultiHeadAttention
-    self_attention_norm: LayerNorm
+    self_attention_norm: Any
     cross_attention: MultiHeadAttention | None
-    cross_attention_norm: LayerNorm | None
+    cross_attention_norm: Any  # of an entry of NORMS
     feed_forward: FeedForward
-    feed_forward_norm: LayerNorm
+    feed_forward_norm: Any
 
 
 @dataclass
 class Decoder:
     layers: list[DecoderLayer]
-    norm: LayerNorm | None  # pre-norm only
+    norm: Any  # pre-norm only, else None
 
 
 class DecoderLayerCache(NamedTuple):
@@ -101,15 +99,15 @@ def decoder_init(rng: np.random.Generator, config: StackConfig, *, cross: bool =
     layers = [
         DecoderLayer(
             multi_head_init(rng, d_model, **spread),
-            layer_norm_init(d_model, bias=bias),
+            config.norm_init(),
             multi_head_init(rng, d_model, **spread) if cross else None,
-            layer_norm_init(d_model, bias=bias) if cross else None,
+            config.norm_init() if cross else None,
             feed_forward_init(rng, d_model, config.d_ff, **spread),
-            layer_norm_init(d_model, bias=bias),
+            config.norm_init(),
         )
         for _ in range(config.n_layers)
     ]
-    return Decoder(layers, layer_norm_init(d_model, bias=bias) if config.norm == "pre" else None)
+    return Decoder(layers, config.norm_init() if config.norm == "pre" else None)
 
 
 def decoder_layer_forward(
@@ -131,32 +129,28 @@ def decoder_layer_forward(
     if (memory is None) != (p.cross_attention is None):
         wanted = "no" if p.cross_attention is None else "a"
         raise ValueError(f"this layer takes {wanted} memory of an encoder")
-    bias = None
-    if config.positions == "alibi":
-        size = config.n_heads, x.shape[1], past.length + x.shape[1], x.dtype
-        bias = alibi_bias(*size, scale=config.alibi_scale)
-    way: dict[str, Any] = {"implementation": config.implementation}
-    enter: dict[str, Any] = {"norm": config.norm, **way}
-    dropped: dict[str, Any] = {"dropout": config.dropout, "rng": rng, **way}
-    attend: dict[str, Any] = {"n_heads": config.n_heads, **dropped}
+    norm = config.norm_settings
+    dropped: dict[str, Any] = {"dropout": config.dropout, "rng": rng}
 
-    h, c_enter = enter_forward(p.self_attention_norm, x, **enter)
+    h, c_enter = enter_forward(p.self_attention_norm, x, **norm)
     f, c_attention = multi_head_forward(
-        p.self_attention, h, causal=True, mask=mask, bias=bias, past=past.attention, **attend
-    )
-    x, c_leave = leave_forward(p.self_attention_norm, x, f, norm=config.norm, **dropped)
+        p.self_attention, h, causal=True, mask=mask, past=past.attention,
+        **config.attention_settings, **dropped,
+    )  # fmt: skip
+    x, c_leave = leave_forward(p.self_attention_norm, x, f, **norm, **dropped)
 
     c_enter_cross = c_cross = c_leave_cross = None
     if memory is not None:
-        h, c_enter_cross = enter_forward(p.cross_attention_norm, x, **enter)
+        h, c_enter_cross = enter_forward(p.cross_attention_norm, x, **norm)
         f, c_cross = multi_head_forward(
-            p.cross_attention, h, memory, mask=memory_mask, past=past.cross, **attend
-        )
-        x, c_leave_cross = leave_forward(p.cross_attention_norm, x, f, norm=config.norm, **dropped)
+            p.cross_attention, h, memory, mask=memory_mask, past=past.cross,
+            **config.cross_attention_settings, **dropped,
+        )  # fmt: skip
+        x, c_leave_cross = leave_forward(p.cross_attention_norm, x, f, **norm, **dropped)
 
-    h, c_enter_ff = enter_forward(p.feed_forward_norm, x, **enter)
+    h, c_enter_ff = enter_forward(p.feed_forward_norm, x, **norm)
     f, c_ff = feed_forward_forward(p.feed_forward, h, activation=config.activation_entry)
-    x, c_leave_ff = leave_forward(p.feed_forward_norm, x, f, norm=config.norm, **dropped)
+    x, c_leave_ff = leave_forward(p.feed_forward_norm, x, f, **norm, **dropped)
     return x, DecoderLayerCache(
         c_enter, c_attention, c_leave, c_enter_cross, c_cross, c_leave_cross,
         c_enter_ff, c_ff, c_leave_ff,
@@ -210,7 +204,7 @@ def decoder_forward(
         )
         caches.append(cache)
     if p.norm is not None:
-        x, c_norm = enter_forward(p.norm, x, norm="pre", implementation=config.implementation)
+        x, c_norm = enter_forward(p.norm, x, **config.norm_settings)
     return x, DecoderCache(caches, c_norm)
 
 

@@ -26,7 +26,6 @@ from numpylm.layers.feed_forward import (
     feed_forward_forward,
     feed_forward_init,
 )
-from numpylm.layers.layer_norm import LayerNorm, layer_norm_init
 from numpylm.layers.multi_head import (
     MultiHeadAttention,
     MultiHeadCache,
@@ -34,7 +33,6 @@ from numpylm.layers.multi_head import (
     multi_head_forward,
     multi_head_init,
 )
-from numpylm.layers.positional import alibi_bias
 from numpylm.layers.residual import (
     EnterCache,
     LeaveCache,
@@ -50,15 +48,15 @@ from numpylm.parameters import Array
 @dataclass
 class EncoderLayer:
     self_attention: MultiHeadAttention
-    self_attention_norm: LayerNorm
+    self_attention_norm: Any  # of an entry of NORMS
     feed_forward: FeedForward
-    feed_forward_norm: LayerNorm
+    feed_forward_norm: Any
 
 
 @dataclass
 class Encoder:
     layers: list[EncoderLayer]
-    norm: LayerNorm | None  # pre-norm only
+    norm: Any  # pre-norm only, else None
 
 
 class EncoderLayerCache(NamedTuple):
@@ -87,13 +85,13 @@ def encoder_init(rng: np.random.Generator, config: StackConfig) -> Encoder:
     layers = [
         EncoderLayer(
             multi_head_init(rng, d_model, **spread),
-            layer_norm_init(d_model, bias=bias),
+            config.norm_init(),
             feed_forward_init(rng, d_model, config.d_ff, **spread),
-            layer_norm_init(d_model, bias=bias),
+            config.norm_init(),
         )
         for _ in range(config.n_layers)
     ]
-    return Encoder(layers, layer_norm_init(d_model, bias=bias) if config.norm == "pre" else None)
+    return Encoder(layers, config.norm_init() if config.norm == "pre" else None)
 
 
 def encoder_layer_forward(
@@ -105,23 +103,18 @@ def encoder_layer_forward(
     rng: np.random.Generator | None = None,
 ) -> tuple[Array, EncoderLayerCache]:
     """x (B, T, D) -> (B, T, D). mask (B, T) is False at padding."""
-    bias = None
-    if config.positions == "alibi":
-        size = config.n_heads, x.shape[1], x.shape[1], x.dtype
-        bias = alibi_bias(*size, scale=config.alibi_scale, both_ways=True)
-    way: dict[str, Any] = {"implementation": config.implementation}
-    enter: dict[str, Any] = {"norm": config.norm, **way}
-    dropped: dict[str, Any] = {"dropout": config.dropout, "rng": rng, **way}
+    norm = config.norm_settings
+    dropped: dict[str, Any] = {"dropout": config.dropout, "rng": rng}
 
-    h, c_enter = enter_forward(p.self_attention_norm, x, **enter)
+    h, c_enter = enter_forward(p.self_attention_norm, x, **norm)
     f, c_attention = multi_head_forward(
-        p.self_attention, h, n_heads=config.n_heads, mask=mask, bias=bias, **dropped
+        p.self_attention, h, mask=mask, **config.attention_settings, **dropped
     )
-    x, c_leave = leave_forward(p.self_attention_norm, x, f, norm=config.norm, **dropped)
+    x, c_leave = leave_forward(p.self_attention_norm, x, f, **norm, **dropped)
 
-    h, c_enter_ff = enter_forward(p.feed_forward_norm, x, **enter)
+    h, c_enter_ff = enter_forward(p.feed_forward_norm, x, **norm)
     f, c_ff = feed_forward_forward(p.feed_forward, h, activation=config.activation_entry)
-    x, c_leave_ff = leave_forward(p.feed_forward_norm, x, f, norm=config.norm, **dropped)
+    x, c_leave_ff = leave_forward(p.feed_forward_norm, x, f, **norm, **dropped)
     return x, EncoderLayerCache(c_enter, c_attention, c_leave, c_enter_ff, c_ff, c_leave_ff)
 
 
@@ -154,7 +147,7 @@ def encoder_forward(
         x, cache = encoder_layer_forward(layer, x, config=config, mask=mask, rng=rng)
         caches.append(cache)
     if p.norm is not None:
-        x, c_norm = enter_forward(p.norm, x, norm="pre", implementation=config.implementation)
+        x, c_norm = enter_forward(p.norm, x, **config.norm_settings)
     return x, EncoderCache(caches, c_norm)
 
 

@@ -6,18 +6,22 @@ task needs besides starts at random.
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
 
+from numpylm.models.config import StackConfig
 from numpylm.parameters import Array, leaves
 from numpylm.tasks.loading import TASKS
 from numpylm.training.run_folder import Run
 from numpylm.training.train_config import TrainConfig
 
-INHERITED = (  # the settings that a fine-tuning run cannot choose
-    "n_layers", "n_heads", "d_model", "d_ff", "norm", "activation", "positions", "alibi_scale",
-    "bias", "tied", "init", "tokenizer", "min_count", "context", "shared_vocabulary",
+# The settings that a fine-tuning run cannot choose: the model's, and what its tokens are.
+OPEN = ("dropout", "implementation")
+INHERITED = (
+    *(f.name for f in fields(StackConfig) if f.name not in OPEN),
+    "tied", "tokenizer", "min_count", "context", "shared_vocabulary",
 )  # fmt: skip
 
 

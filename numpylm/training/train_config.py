@@ -10,6 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, fields
 from typing import Any
 
+from numpylm.layers.choices import POSITIONS
 from numpylm.models.config import STACK_CHOICES, require_choice, require_positive, require_types
 from numpylm.optim.schedule import learning_rate
 from numpylm.tasks.architectures import ENCODER_WITH_HEAD
@@ -26,21 +27,28 @@ CHOICES = {
 }
 
 # Settings that not every run reads: (the setting that decides, its values for which it is read).
-READ_BY: dict[str, tuple[str, tuple[str, ...]]] = {
-    "min_count": ("tokenizer", ("word",)),
-    "alibi_scale": ("positions", ("alibi",)),
-    "min_lr": ("schedule", ("cosine",)),
-    "decay_every": ("schedule", ("step",)),
-    "decay_factor": ("schedule", ("step", "plateau")),
-    "momentum": ("optimizer", ("sgd",)),
-    "beta1": ("optimizer", ("adam", "adamw")),
-    "beta2": ("optimizer", ("adam", "adamw")),
-    "weight_decay": ("optimizer", ("adamw",)),
-} | {
-    name: ("objective", tuple(n for n, other in TASKS.items() if name in other.reads))
-    for task in TASKS.values()
-    for name in task.reads
-}
+READ_BY: dict[str, tuple[str, tuple[str, ...]]] = (
+    {
+        "min_count": ("tokenizer", ("word",)),
+        "min_lr": ("schedule", ("cosine",)),
+        "decay_every": ("schedule", ("step",)),
+        "decay_factor": ("schedule", ("step", "plateau")),
+        "momentum": ("optimizer", ("sgd",)),
+        "beta1": ("optimizer", ("adam", "adamw")),
+        "beta2": ("optimizer", ("adam", "adamw")),
+        "weight_decay": ("optimizer", ("adamw",)),
+    }
+    | {
+        name: ("positions", tuple(n for n, other in POSITIONS.items() if name in other.settings))
+        for encoding in POSITIONS.values()
+        for name in encoding.settings
+    }
+    | {
+        name: ("objective", tuple(n for n, other in TASKS.items() if name in other.reads))
+        for task in TASKS.values()
+        for name in task.reads
+    }
+)
 
 
 def _setting(group: str, default: Any, meaning: str) -> Any:
@@ -69,7 +77,8 @@ class TrainConfig:
     d_model: int = _setting("model", 128, "width of the model, D")
     d_ff: int = _setting("model", 512, "width of the feed-forward network")
     dropout: float = _setting("model", 0.0, "dropout rate")
-    norm: str = _setting("model", "pre", "layer norm before or after each sublayer")
+    norm: str = _setting("model", "pre", "norm before or after each sublayer")
+    normalisation: str = _setting("model", "layer", "layer norm, or RMSNorm")
     activation: str = _setting("model", "gelu", "nonlinearity of the feed-forward network")
     positions: str = _setting("model", "learned", "positional encoding")
     alibi_scale: float = _setting("model", 1.0, "alibi: factor of its slopes; characters want more")
@@ -166,7 +175,7 @@ class TrainConfig:
 SETTINGS = {f.name: f for f in fields(TrainConfig)}
 # Settings that came after the first version: a run that has none of them has the default, and its
 # fingerprint is made without them.
-ADDED: dict[str, Any] = {"plain": False}
+ADDED: dict[str, Any] = {"plain": False, "normalisation": "layer"}
 FINETUNING = {n for n, f in SETTINGS.items() if f.metadata["group"] == "fine-tuning"}
 
 

@@ -31,10 +31,9 @@ from numpylm.fast.attention import (
     tiled_attention_forward,
 )
 from numpylm.fast.gelu import fast_gelu_backward, fast_gelu_forward
-from numpylm.layers.activations import ACTIVATIONS
 from numpylm.layers.attention import ATTENTION, attention_backward, attention_forward
+from numpylm.layers.choices import ACTIVATIONS, NORMS
 from numpylm.layers.cross_entropy import CROSS_ENTROPY
-from numpylm.layers.layer_norm import LAYER_NORM
 from numpylm.layers.multi_head import split_heads
 from numpylm.optim.adam import adam_update
 from numpylm.optim.chunks import chunks
@@ -63,7 +62,7 @@ TWINS: dict[str, tuple[dict, str, str]] = {
     "attention": (ATTENTION, "fast", "plain"),
     "gelu": (ACTIVATIONS, "gelu (fast)", "gelu"),
     "loss": (CROSS_ENTROPY, "fast", "plain"),
-    "norm": (LAYER_NORM, "fast", "plain"),
+    "norm": (NORMS, "layer (fast)", "layer"),
 }
 
 

@@ -7,10 +7,10 @@ import pytest
 
 import numpylm.fast  # noqa: F401  # adds the twins to the tables
 from numpylm.gradcheck.example_inputs import jittered, padding, targets, token_ids
-from numpylm.layers.activations import ACTIVATIONS
 from numpylm.layers.attention import ATTENTION
+from numpylm.layers.choices import ACTIVATIONS, NORMS, names
 from numpylm.layers.cross_entropy import CROSS_ENTROPY
-from numpylm.layers.layer_norm import LAYER_NORM, LayerNorm
+from numpylm.layers.layer_norm import LayerNorm
 from numpylm.models.gpt import GPTConfig, gpt_init
 from numpylm.objectives.causal import causal_lm_backward, causal_lm_forward
 from numpylm.parameters import leaves, view
@@ -30,7 +30,7 @@ def example(table, name):
     """Parameters (or None), inputs and settings for an entry, large enough to leave its formula."""
     if table is ACTIVATIONS:
         return None, [normal(7, 12)], {}
-    if table is LAYER_NORM:
+    if table is NORMS:
         return parameters(), [normal(3, 5, 12)], {}
     if table is ATTENTION:
         q, k, v = (normal(2, 3, 130, 4, seed=i) for i in range(3))
@@ -39,13 +39,17 @@ def example(table, name):
     return None, [normal(5, 300, 900), ids], {"normalizer": 70.0}
 
 
-TABLES = {"activations": ACTIVATIONS, "norm": LAYER_NORM, "attention": ATTENTION,
-          "loss": CROSS_ENTROPY}  # fmt: skip
-TWINS = [(t, "gelu", "gelu (fast)") if t == "activations" else (t, "plain", "fast") for t in TABLES]
+TABLES = {"activations": ACTIVATIONS, "norm": NORMS, "attention": ATTENTION, "loss": CROSS_ENTROPY}
+TWINS = [(t, "plain", "fast") for t in ("attention", "loss")] + [
+    (table, twin.removesuffix(" (fast)"), twin)
+    for table in ("activations", "norm")
+    for twin in TABLES[table]
+    if "(" in twin
+]
 
 
 def results(pair, p, inputs, options):
-    forward, backward = pair
+    forward, backward = pair if len(pair) == 2 else (pair.forward, pair.backward)
     inputs = [x.copy() for x in inputs]  # a twin may use them up
     if p is None:
         y, cache = forward(*inputs, **options)
@@ -72,9 +76,10 @@ def listed(gradients):
 
 
 def test_no_table_has_an_entry_that_is_not_compared():
-    seen = {(table, name) for table, *names in TWINS for name in names}
-    seen.add(("activations", "relu"))
-    assert seen == {(table, name) for table, entries in TABLES.items() for name in entries}
+    seen = {(table, name) for table, *pair in TWINS for name in pair}
+    alone = {("activations", n) for n in names(ACTIVATIONS)} | {("norm", n) for n in names(NORMS)}
+    assert seen | alone == {(table, name) for table, all_ in TABLES.items() for name in all_}
+    assert {("activations", "gelu (fast)"), ("norm", "layer (fast)")} <= seen
 
 
 @pytest.mark.parametrize("norm", ["pre", "post"])

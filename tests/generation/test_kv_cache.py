@@ -6,7 +6,7 @@ import pytest
 from numpylm.generation.kv_cache import CachedDecoder, CachedGPT
 from numpylm.generation.sampling import generate, next_token_distribution
 from numpylm.gradcheck.example_inputs import jittered
-from numpylm.layers.input_embedding import POSITIONS
+from numpylm.layers.choices import ACTIVATIONS, NORMS, POSITIONS, names
 from numpylm.models.decoder import seen_by
 from numpylm.models.gpt import GPTConfig, gpt_forward, gpt_init
 from numpylm.models.seq2seq import (
@@ -45,18 +45,13 @@ def random_ids(*shape):
 VARIANTS = pytest.mark.parametrize(
     "settings",
     [
-        {
-            "positions": positions,
-            "alibi_scale": 3.0,
-            "norm": norm,
-            "bias": bias,
-            "tied": tied,
-            "activation": activation,
-        }
-        for positions in POSITIONS
+        {"positions": positions, "alibi_scale": 3.0, "norm": norm, "bias": bias, "tied": bias}
+        for positions in names(POSITIONS)
         for norm in ("pre", "post")
-        for bias, tied, activation in ((True, True, "gelu"), (False, False, "relu"))
-    ],
+        for bias in (True, False)
+    ]
+    + [{"normalisation": name} for name in names(NORMS)]
+    + [{"activation": name} for name in names(ACTIVATIONS)],
     ids=lambda s: "-".join(map(str, s.values())),
 )
 
@@ -107,7 +102,7 @@ def test_targets_of_a_beam_take_their_past_with_them():
         np.testing.assert_allclose(read(target[:, n : n + 1]), expected[:, n], atol=1e-12)
 
 
-@pytest.mark.parametrize("positions", POSITIONS)
+@pytest.mark.parametrize("positions", names(POSITIONS))
 @pytest.mark.parametrize("norm", ["pre", "post"])
 @pytest.mark.parametrize("prompt", [1, CONTEXT - 1, CONTEXT, CONTEXT + 5])
 @pytest.mark.parametrize("temperature", [0.0, 1.0])

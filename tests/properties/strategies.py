@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from numpylm.gradcheck import example_inputs
+from numpylm.layers.choices import ACTIVATIONS, NORMS, POSITIONS, names
 from numpylm.layers.cross_entropy import IGNORE
-from numpylm.layers.input_embedding import POSITIONS
 from numpylm.models.bert import BERTConfig, bert_init
 from numpylm.models.gpt import GPTConfig, gpt_init
 from numpylm.models.heads import ClassifierConfig, classifier_init
@@ -53,8 +53,9 @@ def shapes(draw: Callable, **fixed: Any) -> dict[str, Any]:
         "d_model": n_heads * d_head,
         "d_ff": draw(st.integers(1, 9)),
         "norm": draw(st.sampled_from(["pre", "post"])),
-        "activation": draw(st.sampled_from(["gelu", "relu"])),
-        "positions": draw(st.sampled_from(POSITIONS)),
+        "normalisation": draw(st.sampled_from(names(NORMS))),
+        "activation": draw(st.sampled_from(names(ACTIVATIONS))),
+        "positions": draw(st.sampled_from(names(POSITIONS))),
         "bias": draw(st.booleans()),
         "dropout": 0.0,
     }

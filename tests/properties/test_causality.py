@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from numpylm.layers.attention import attention_backward, attention_forward
+from numpylm.layers.choices import POSITIONS, names
 from numpylm.layers.cross_entropy import IGNORE
-from numpylm.layers.input_embedding import POSITIONS
 from numpylm.layers.positional import alibi_bias
 from numpylm.models.config import StackConfig
 from numpylm.models.decoder import decoder_backward, decoder_forward, decoder_init
@@ -30,7 +30,7 @@ from tests.properties.strategies import (
 )
 
 both_norms = pytest.mark.parametrize("norm", ["pre", "post"])
-all_positions = pytest.mark.parametrize("positions", POSITIONS)
+all_positions = pytest.mark.parametrize("positions", names(POSITIONS))
 sequences = [o for o in OBJECTIVES if o.name in ("causal", "untied", "denoising")]
 
 

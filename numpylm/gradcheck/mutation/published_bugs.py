@@ -96,7 +96,7 @@ BUGS: list[Bug] = [
     Bug("segment embedding cut off", BERT, input_embedding_backward,
         {"embedding_backward(p.segments, dp.segments, dx, cache.segments)": "pass"}),
     Bug("position embedding cut off", BERT, input_embedding_backward,
-        {"dx = learned_positions_backward(p.positions, dp.positions, dx, cache.positions)":
+        {"dx = encoding.add_backward(p.positions, dp.positions, dx, cache.positions)":
          "pass"}),
     Bug("NSP cut off from the encoder", BERT, next_sentence_backward,
         {"bert_backward(p, dp, dh, cache.model)": "pass"}),

@@ -42,7 +42,6 @@ EQUIVALENT = {
     "dq *= 1.0 / math.sqrt(k.shape[-1])": "as in attention, q and k have one width",
     "dmemory = dmemory + linear_backward(p.key, dp.key, dk, cache.value)":
         "both caches hold the one memory",
-    "dx = dx * math.sqrt(dx.shape[-1])": "a constant was added: its backward is the identity",
 }  # fmt: skip
 
 
