@@ -18,7 +18,8 @@ class planted:
 
     Instead of one function there may be several, by name: ``planted("numpylm.layers.residual",
     {"dropout_forward": f, "dropout_backward": g})``, in a module or in a table of functions such as
-    ``ACTIVATIONS``, whose entries are records of functions. What is planted again goes on counting.
+    ``ACTIVATIONS``, whose entries are records: what differs there is counted. What is planted again
+    goes on counting.
     Raises ``AttributeError``, ``KeyError`` or ``ImportError`` if nothing stands at the place.
     """
 
@@ -32,17 +33,20 @@ class planted:
         for name in wrong:
             if name not in space:
                 raise AttributeError(f"nothing called {name} stands in {place}")
-        self.patch = patch.dict(space, {name: self._counted(f) for name, f in wrong.items()})
+        planted = {name: self._counted(f, space[name]) for name, f in wrong.items()}
+        self.patch = patch.dict(space, planted)
 
     @property
     def calls(self) -> int:
         """How often all of it was called: of several functions, the fewest calls of one."""
         return min(self.counts, default=0)
 
-    def _counted(self, wrong: Any) -> Any:
+    def _counted(self, wrong: Any, right: Any) -> Any:
         if isinstance(wrong, tuple):
             kind = getattr(wrong, "_make", tuple)  # a record stays one
-            return kind([self._counted(f) if callable(f) else f for f in wrong])
+            return kind([self._counted(w, r) for w, r in zip(wrong, right, strict=True)])
+        if wrong is right:
+            return wrong
         number = len(self.counts)
         self.counts.append(0)
 

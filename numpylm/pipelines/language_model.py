@@ -17,8 +17,8 @@ from numpylm.data.vocabulary import Tokenizer
 from numpylm.generation.kv_cache import CachedGPT
 from numpylm.generation.sampling import generate
 from numpylm.models.gpt import GPT, GPTConfig, gpt_forward
-from numpylm.objectives.causal import causal_lm_forward
-from numpylm.parameters import Array, leaves
+from numpylm.objectives.causal import causal_lm_backward, causal_lm_forward
+from numpylm.parameters import Array, leaves, view
 from numpylm.training.run_folder import open_run
 
 
@@ -90,6 +90,41 @@ class LanguageModel:
         The text is read in windows of ``context`` tokens that do not overlap. Raises
         ``ValueError`` if it has fewer than two tokens.
         """
+        parts = self._windows(text)
+        losses = [float(causal_lm_forward(self.p, *part, config=self.config)[0]) for part in parts]
+        return float(np.average(losses, weights=[targets.size for _, targets in parts]))
+
+    def gradient(self, text: str) -> GPT:
+        """∂loss/∂p of the ``loss`` of a text, a tree like ``p``: ``leaves`` names its arrays.
+
+        Raises ``ValueError`` as ``loss`` does.
+        """
+        parts = self._windows(text)
+        arrays = [array for _, array in leaves(self.p)]
+        dp = view(self.p, np.zeros(sum(a.size for a in arrays), arrays[0].dtype))
+        n = float(sum(targets.size for _, targets in parts))
+        for part in parts:
+            loss, cache = causal_lm_forward(self.p, *part, config=self.config, normalizer=n)
+            causal_lm_backward(self.p, dp, np.ones_like(loss), cache)
+        return dp
+
+    def attention(self, text: str) -> Array:
+        """Where each token of a text looks: weights (n_layers, H, T, T), whose rows sum to 1.
+
+        Entry [l, h, t, s] is what head h of layer l at position t takes from position s ≤ t. Raises
+        ``ValueError`` for a text without a token, or of more tokens than the context.
+        """
+        ids = self.tokenizer.encode(text)
+        if not 1 <= len(ids) <= self.config.context:
+            raise ValueError(
+                f"the text has {len(ids)} tokens; attention is shown for 1 to the context of "
+                f"{self.config.context}"
+            )
+        _, cache = gpt_forward(self.p, ids[None], config=self.config)
+        return np.stack([layer.attention.attention.weights[0] for layer in cache.decoder.layers])
+
+    def _windows(self, text: str) -> list[tuple[Array, Array]]:
+        """ids and targets (B, T) of all tokens, the last part of a text first."""
         ids = self.tokenizer.encode(text)
         if len(ids) < 2:
             raise ValueError(f"a loss needs at least 2 tokens, the text has {len(ids)}")
@@ -100,8 +135,7 @@ class LanguageModel:
             parts += [
                 (windows[i : i + 16], targets[i : i + 16]) for i in range(0, len(windows), 16)
             ]
-        losses = [float(causal_lm_forward(self.p, *part, config=self.config)[0]) for part in parts]
-        return float(np.average(losses, weights=[targets.size for _, targets in parts]))
+        return parts
 
     def logits(self, ids: Array) -> Array:
         """Scores (T, V) of the token that follows each of the ids (T,), T ≤ context."""

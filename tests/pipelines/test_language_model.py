@@ -12,6 +12,7 @@ from numpylm.data.vocabulary import ByteTokenizer, CharTokenizer, WordTokenizer
 from numpylm.generation.kv_cache import CachedGPT
 from numpylm.generation.sampling import generate
 from numpylm.models.gpt import GPTConfig, gpt_forward, gpt_init
+from numpylm.parameters import leaves, pack
 from numpylm.pipelines.language_model import LanguageModel
 from numpylm.training.train_config import TrainConfig
 from numpylm.training.trainer import Trainer
@@ -179,3 +180,40 @@ def test_a_folder_without_a_run_is_refused(tmp_path):
 def test_an_unknown_name_of_the_package_is_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = numpylm.nothing
+
+
+def float64(lm):
+    """The same model, for finite differences."""
+    theta, p = pack(lm.p, np.float64)
+    return theta, dataclasses.replace(lm, p=p)
+
+
+def test_attention_is_that_of_each_layer_and_head_and_never_looks_ahead(runs):
+    lm = numpylm.load(runs / "char")
+    weights = lm.attention("a rose")
+    assert weights.shape == (1, 2, 6, 6)
+    np.testing.assert_allclose(weights.sum(axis=-1), 1.0, rtol=1e-6)
+    assert (weights[:, :, ~np.tri(6, dtype=bool)] == 0.0).all()
+    np.testing.assert_allclose(lm.attention("a ro"), weights[:, :, :4, :4], rtol=1e-5, atol=1e-7)
+    for text, n in (("", 0), ("a rose is", 9)):
+        with pytest.raises(ValueError, match=f"{n} tokens; attention is shown for 1 to .* of 8"):
+            lm.attention(text)
+
+
+@pytest.mark.parametrize("text", ["a rose", "a rose is a rose is a"])
+def test_the_gradient_of_a_text_is_that_of_its_loss(runs, text):
+    """Also of a text that is longer than the context: along a direction, in float64."""
+    theta, lm = float64(numpylm.load(runs / "char"))
+    gradient = lm.gradient(text)
+    names = [name for name, _ in leaves(lm.p)]
+    assert [name for name, _ in leaves(gradient)] == names
+    assert "decoder.layers.0.self_attention.query.weight" in names
+    flat = np.concatenate([a.ravel() for _, a in leaves(gradient)])
+    direction, start = np.random.default_rng(0).standard_normal(theta.size), theta.copy()
+    losses = []
+    for h in (1e-6, -1e-6):
+        theta[:] = start + h * direction
+        losses.append(lm.loss(text))
+    assert flat @ direction == pytest.approx((losses[0] - losses[1]) / 2e-6, rel=1e-6)
+    with pytest.raises(ValueError, match="at least 2 tokens, the text has 1"):
+        lm.gradient("a")
