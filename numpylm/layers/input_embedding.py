@@ -25,7 +25,6 @@ from numpylm.layers.embedding import (
     embedding_init,
 )
 from numpylm.layers.layer_norm import (
-    LayerNorm,
     LayerNormCache,
     layer_norm_backward,
     layer_norm_forward,
@@ -38,8 +37,8 @@ from numpylm.parameters import Array
 class InputEmbedding:
     tokens: Embedding  # (V, D)
     positions: Any  # of the encoding: (context, D) if learned, None if it has no parameters
-    segments: Embedding | None  # (n_segments, D), BERT
-    norm: LayerNorm | None  # BERT
+    segments: Any  # Embedding (n_segments, D) of BERT, else None
+    norm: Any  # LayerNorm of BERT, else None
 
 
 class InputEmbeddingCache(NamedTuple):
@@ -107,9 +106,9 @@ def input_embedding_backward(
 ) -> None:
     """The forward read upwards. The sum hands the same gradient to each of its tables."""
     dx = dropout_backward(dy, cache.dropout)
-    if p.norm is not None:
+    if cache.norm is not None:
         dx = layer_norm_backward(p.norm, dp.norm, dx, cache.norm)
-    if p.segments is not None:
+    if cache.segments is not None:
         embedding_backward(p.segments, dp.segments, dx, cache.segments)
     encoding = POSITIONS[cache.kind]
     dx = encoding.add_backward(p.positions, dp.positions, dx, cache.positions)

@@ -15,7 +15,7 @@ Source: Devlin et al. 2019, arXiv:1810.04805, §3; the head's transform is in it
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -79,9 +79,9 @@ class MaskedHead:
 class BERT:
     embedding: InputEmbedding
     encoder: Encoder
-    pooler: Linear  # (D, D)
-    masked_head: MaskedHead
-    next_sentence_head: Linear  # (D, 2)
+    pooler: Any  # Linear (D, D); None in a classifier of tokens
+    masked_head: Any  # MaskedHead; None in any classifier
+    next_sentence_head: Any  # Linear (D, 2); None in any classifier
 
 
 class BERTCache(NamedTuple):

@@ -47,9 +47,9 @@ from numpylm.parameters import Array
 @dataclass
 class DecoderLayer:
     self_attention: MultiHeadAttention
-    self_attention_norm: Any
-    cross_attention: MultiHeadAttention | None
-    cross_attention_norm: Any  # of an entry of NORMS
+    self_attention_norm: Any  # of an entry of NORMS
+    cross_attention: Any  # MultiHeadAttention, or None without an encoder
+    cross_attention_norm: Any
     feed_forward: FeedForward
     feed_forward_norm: Any
 
@@ -60,13 +60,17 @@ class Decoder:
     norm: Any  # pre-norm only, else None
 
 
+class CrossCache(NamedTuple):
+    enter: EnterCache
+    attention: MultiHeadCache
+    leave: LeaveCache
+
+
 class DecoderLayerCache(NamedTuple):
     enter_attention: EnterCache
     attention: MultiHeadCache
     leave_attention: LeaveCache
-    enter_cross: EnterCache | None  # with the next two None without a memory
-    cross: MultiHeadCache | None
-    leave_cross: LeaveCache | None
+    cross: CrossCache | None  # None without a memory
     enter_feed_forward: EnterCache
     feed_forward: FeedForwardCache
     leave_feed_forward: LeaveCache
@@ -139,27 +143,27 @@ def decoder_layer_forward(
     )  # fmt: skip
     x, c_leave = leave_forward(p.self_attention_norm, x, f, **norm, **dropped)
 
-    c_enter_cross = c_cross = c_leave_cross = None
+    c_cross = None
     if memory is not None:
         h, c_enter_cross = enter_forward(p.cross_attention_norm, x, **norm)
-        f, c_cross = multi_head_forward(
+        f, c_cross_attention = multi_head_forward(
             p.cross_attention, h, memory, mask=memory_mask, past=past.cross,
             **config.cross_attention_settings, **dropped,
         )  # fmt: skip
         x, c_leave_cross = leave_forward(p.cross_attention_norm, x, f, **norm, **dropped)
+        c_cross = CrossCache(c_enter_cross, c_cross_attention, c_leave_cross)
 
     h, c_enter_ff = enter_forward(p.feed_forward_norm, x, **norm)
     f, c_ff = feed_forward_forward(p.feed_forward, h, activation=config.activation_entry)
     x, c_leave_ff = leave_forward(p.feed_forward_norm, x, f, **norm, **dropped)
     return x, DecoderLayerCache(
-        c_enter, c_attention, c_leave, c_enter_cross, c_cross, c_leave_cross,
-        c_enter_ff, c_ff, c_leave_ff,
-    )  # fmt: skip
+        c_enter, c_attention, c_leave, c_cross, c_enter_ff, c_ff, c_leave_ff
+    )
 
 
 def decoder_layer_backward(
     p: DecoderLayer, dp: DecoderLayer, dy: Array, cache: DecoderLayerCache
-) -> tuple[Array, Array | None]:
+) -> tuple[Array, Any]:
     """The forward read upwards; returns (dx, dmemory), dmemory None without a memory."""
     norm, dnorm = p.feed_forward_norm, dp.feed_forward_norm
     dx, df = leave_backward(norm, dnorm, dy, cache.leave_feed_forward)
@@ -167,11 +171,12 @@ def decoder_layer_backward(
     dx = dx + enter_backward(norm, dnorm, dh, cache.enter_feed_forward)
 
     dmemory = None
-    if p.cross_attention is not None:
+    if cache.cross is not None:
         norm, dnorm = p.cross_attention_norm, dp.cross_attention_norm
-        dx, df = leave_backward(norm, dnorm, dx, cache.leave_cross)
-        dh, dmemory = multi_head_backward(p.cross_attention, dp.cross_attention, df, cache.cross)
-        dx = dx + enter_backward(norm, dnorm, dh, cache.enter_cross)
+        dx, df = leave_backward(norm, dnorm, dx, cache.cross.leave)
+        cross, dcross = p.cross_attention, dp.cross_attention
+        dh, dmemory = multi_head_backward(cross, dcross, df, cache.cross.attention)
+        dx = dx + enter_backward(norm, dnorm, dh, cache.cross.enter)
 
     norm, dnorm = p.self_attention_norm, dp.self_attention_norm
     dx, df = leave_backward(norm, dnorm, dx, cache.leave_attention)
@@ -208,15 +213,13 @@ def decoder_forward(
     return x, DecoderCache(caches, c_norm)
 
 
-def decoder_backward(
-    p: Decoder, dp: Decoder, dy: Array, cache: DecoderCache
-) -> tuple[Array, Array | None]:
+def decoder_backward(p: Decoder, dp: Decoder, dy: Array, cache: DecoderCache) -> tuple[Array, Any]:
     """The forward read upwards; returns (dx, dmemory), dmemory None without a memory.
 
     Every layer looks at the same memory, so its gradient is the sum over the layers.
     """
     dx, dmemory = dy, None
-    if p.norm is not None:
+    if cache.norm is not None:
         dx = enter_backward(p.norm, dp.norm, dx, cache.norm)
     for i in reversed(range(len(p.layers))):
         dx, dm = decoder_layer_backward(p.layers[i], dp.layers[i], dx, cache.layers[i])
@@ -227,5 +230,6 @@ def decoder_backward(
 def seen_by(cache: DecoderCache) -> list[LayerPast]:
     """What each layer has seen after a forward: the ``past`` of the next tokens."""
     return [
-        LayerPast(c.attention.seen, None if c.cross is None else c.cross.seen) for c in cache.layers
+        LayerPast(c.attention.seen, c.cross.attention.seen if c.cross else None)
+        for c in cache.layers
     ]

@@ -154,7 +154,7 @@ def encoder_forward(
 def encoder_backward(p: Encoder, dp: Encoder, dy: Array, cache: EncoderCache) -> Array:
     """The forward read upwards; returns dx."""
     dx = dy
-    if p.norm is not None:
+    if cache.norm is not None:
         dx = enter_backward(p.norm, dp.norm, dx, cache.norm)
     for i in reversed(range(len(p.layers))):
         dx = encoder_layer_backward(p.layers[i], dp.layers[i], dx, cache.layers[i])

@@ -12,7 +12,7 @@ in which published models differ. Source: Radford et al. 2018, 2019.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from numpylm.layers.input_embedding import (
     input_embedding_forward,
     input_embedding_init,
 )
-from numpylm.layers.linear import Linear, linear_backward, linear_forward, linear_init
+from numpylm.layers.linear import linear_backward, linear_forward, linear_init
 from numpylm.models.config import StackConfig, require_positive
 from numpylm.models.decoder import (
     Decoder,
@@ -54,7 +54,7 @@ class GPTConfig(StackConfig):
 class GPT:
     embedding: InputEmbedding  # (V, D), and (context, D) if positions are learned
     decoder: Decoder
-    output: Linear | None  # (D, V); None if tied: the output layer is then the token embedding
+    output: Any  # Linear (D, V), or None if tied: it is then the token embedding
 
 
 class GPTCache(NamedTuple):

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -24,7 +24,7 @@ from numpylm.layers.input_embedding import (
     input_embedding_forward,
     input_embedding_init,
 )
-from numpylm.layers.linear import Linear, linear_backward, linear_forward, linear_init
+from numpylm.layers.linear import linear_backward, linear_forward, linear_init
 from numpylm.models.config import StackConfig, require_positive
 from numpylm.models.decoder import (
     Decoder,
@@ -72,7 +72,7 @@ class Seq2Seq:
     target: InputEmbedding | None  # (V_target, D); None if shared with the source
     encoder: Encoder
     decoder: Decoder
-    output: Linear | None  # (D, V_target); None if tied to the target's embedding
+    output: Any  # Linear (D, V_target), or None if tied to the target's embedding
 
     @property
     def target_embedding(self) -> InputEmbedding:
@@ -185,7 +185,7 @@ def decode_backward(p: Seq2Seq, dp: Seq2Seq, dlogits: Array, cache: DecodeCache)
 
 def cross_attention_weights(cache: DecodeCache) -> Array:
     """Where the decoder looked: (n_layers, B, H, T, S), from the cache of ``decode_forward``."""
-    return np.stack([layer.cross.attention.weights for layer in cache.decoder.layers])
+    return np.stack([c.cross.attention.attention.weights for c in cache.decoder.layers if c.cross])
 
 
 def seq2seq_forward(

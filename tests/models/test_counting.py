@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from numpylm.layers.choices import NORMS, POSITIONS, names
 from numpylm.models.bert import BERTConfig, bert_init
 from numpylm.models.counting import forward_flops, parameter_counts, six_nd, sizes, training_flops
 from numpylm.models.gpt import GPTConfig, gpt_init
@@ -34,6 +35,8 @@ SHAPES = [
     {"norm": "pre", "positions": "learned", "bias": True},
     {"norm": "post", "positions": "sinusoidal", "bias": False},
     {"norm": "pre", "positions": "alibi", "bias": False},
+    *({"normalisation": name, "bias": False} for name in names(NORMS)),
+    *({"positions": name} for name in names(POSITIONS)),
 ]
 
 

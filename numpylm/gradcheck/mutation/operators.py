@@ -191,13 +191,16 @@ def _neighbours(function: Callable[..., Any], tree: ast.Module) -> dict[str, str
     """For each array from the cache, and each field of p, dp and cache: the next one like it.
 
     What is called ``c_…`` is the cache of a part, which means nothing to any other part; fields are
-    alike if they have one type.
+    alike if they have one type, which ``Any`` is not.
     """
     hints = get_type_hints(function)
     p, cache = hints.get("p"), hints.get("cache")
     records = [kind for kind in (get_args(p) or (p,)) if is_dataclass(kind)]
     kinds = {f.name: f.type for kind in records for f in fields(kind)}
-    kept = {name: str(kind) for name, kind in getattr(cache, "__annotations__", {}).items()}
+    kept = {
+        name: getattr(kind, "__forward_arg__", kind)
+        for name, kind in getattr(cache, "__annotations__", {}).items()
+    }
     groups: dict[str, list[str]] = {}
     for node in ast.walk(tree):
         if isinstance(node, ast.Assign) and ast.unparse(node.value).startswith("cache"):
@@ -208,7 +211,7 @@ def _neighbours(function: Callable[..., Any], tree: ast.Module) -> dict[str, str
             text = ast.unparse(node)
             owner = ast.unparse(node.value)
             kind = (kept if owner == "cache" else kinds).get(node.attr)
-            group = groups.setdefault(f"{owner} {kind}", [])
+            group = [] if kind == "Any" else groups.setdefault(f"{owner} {kind}", [])
             group += [text] if text not in group else []
     pairs = [pair for g in groups.values() for pair in zip(g, g[1:] + g[:1], strict=True)]
     return {a: b for a, b in pairs if a != b}
