@@ -22,6 +22,7 @@ CONFIGS = {
 
 
 def whole(model: Any) -> Any:
+    """All of the model."""
     return model
 
 
@@ -63,19 +64,23 @@ def model_row(
 
 
 def gpt_row(name: str, module: Any, part: Callable, *inputs: Any, **choices: Any) -> Pair:
+    """A row of a language model, with padding."""
     return model_row(name, module, gpt.gpt_init, part, *inputs, mask=padding(T), **choices)
 
 
 def bert_row(name: str, module: Any, *inputs: Any, **choices: Any) -> Pair:
+    """A row of a BERT, with padding."""
     part = choices.pop("part", whole)
     return model_row(name, module, bert.bert_init, part, *inputs, mask=padding(T), **choices)
 
 
 def head_row(name: str, module: Any, *inputs: Any, pooled: bool, **choices: Any) -> Pair:
+    """A row of a classifier of two labels."""
     return model_row(name, module, heads.classifier_init, whole, *inputs, mask=padding(T),
                       n_labels=2, pooled=pooled, **choices)  # fmt: skip
 
 
 def seq2seq_row(name: str, module: Any, *inputs: Any, **choices: Any) -> Pair:
+    """A row of an encoder-decoder."""
     part = choices.pop("part", whole)
     return model_row(name, module, seq2seq.seq2seq_init, part, *inputs, **choices)
