@@ -103,8 +103,8 @@ def test_ids_that_do_not_fit_are_rejected(ids):
         ({"norm": "middle"}, "norm is 'middle'; it must be one of pre, post"),
         ({"activation": "tanh"}, "activation is 'tanh'; it must be one of gelu, relu"),
         (
-            {"positions": "rotary"},
-            "positions is 'rotary'; it must be one of learned, sinusoidal",
+            {"positions": "compass"},
+            "positions is 'compass'; it must be one of learned, sinusoidal",
         ),
     ],
 )
