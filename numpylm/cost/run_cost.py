@@ -26,7 +26,7 @@ from numpylm.models.counting import forward_flops, parameter_counts
 from numpylm.parameters import Array
 from numpylm.tasks.loading import load_task
 from numpylm.tasks.task import Shape, Task
-from numpylm.training.one_process import OneProcess
+from numpylm.training.loop import OneProcess
 from numpylm.training.state import TrainingState
 from numpylm.training.timing import timed
 from numpylm.training.train_config import TrainConfig

@@ -20,7 +20,7 @@ from numpylm.parallel.allocator import keep_freed_pages
 from numpylm.parallel.blas_threads import one_blas_thread
 from numpylm.tasks.architectures import DECODER
 from numpylm.tasks.task import Task
-from numpylm.training.one_process import OneProcess
+from numpylm.training.loop import OneProcess
 from numpylm.training.state import TrainingState
 from numpylm.training.timing import timed
 from numpylm.training.train_config import TrainConfig

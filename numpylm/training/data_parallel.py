@@ -31,7 +31,7 @@ from numpylm.parallel.shared_memory import CAN_SHARE, shared_zeros
 from numpylm.parallel.workers import Process
 from numpylm.parameters import Array, view
 from numpylm.tasks.task import Task
-from numpylm.training.one_process import STREAM, OneProcess, loss_and_gradient
+from numpylm.training.loop import STREAM, OneProcess, loss_and_gradient
 
 SHARED_OUT = 8  # chunks: for fewer, asking another process takes longer than they do
 

@@ -20,8 +20,7 @@ from numpylm.parallel.shared_memory import shared, shared_zeros
 from numpylm.parameters import Array
 from numpylm.tasks.task import Task
 from numpylm.training.data_parallel import DataParallel
-from numpylm.training.loop import Step, training_loop
-from numpylm.training.one_process import OneProcess
+from numpylm.training.loop import OneProcess, Step, training_loop
 from numpylm.training.pretrained import frozen
 
 

@@ -21,8 +21,7 @@ from numpylm.parameters import Array, leaves
 from numpylm.tasks.loading import load_task
 from numpylm.tasks.task import Task
 from numpylm.training.checkpoint import Checkpoint, copy_into, load_header, save_checkpoint
-from numpylm.training.loop import Step
-from numpylm.training.one_process import OneProcess
+from numpylm.training.loop import OneProcess, Step
 from numpylm.training.pretrained import copy_trunk, require_fitting
 from numpylm.training.run_folder import Run, new_folder, open_run, require_free
 from numpylm.training.state import TrainingState

@@ -16,8 +16,7 @@ from numpylm.parallel.shared_memory import shared, shared_zeros
 from numpylm.parameters import pack
 from numpylm.training import data_parallel
 from numpylm.training.data_parallel import DataParallel
-from numpylm.training.loop import training_loop
-from numpylm.training.one_process import OneProcess
+from numpylm.training.loop import OneProcess, training_loop
 from numpylm.training.stopping import TrainingDiverged
 
 N, STEPS, CLIP, DECAY, BETAS = 10, 10, 1.0, 0.1, (0.9, 0.99)

@@ -28,7 +28,7 @@ from numpylm.scaling.experiment.family import CONTEXT, PlannedRun, Text, counts,
 from numpylm.tasks.causal import ROWS, CausalLM
 from numpylm.tasks.trained import Vocabulary
 from numpylm.training.checkpoint import copy_into, load_checkpoint
-from numpylm.training.one_process import OneProcess
+from numpylm.training.loop import OneProcess
 from numpylm.training.run_folder import Run
 from numpylm.training.state import TrainingState
 from numpylm.training.stopping import TrainingDiverged
