@@ -15,10 +15,12 @@ have seen (``past``) and reads the new tokens. Source: Shazeer 2019, arXiv:1911.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from numpylm.models.decoder import LayerPast, seen_by
-from numpylm.models.gpt import GPT, GPTConfig, gpt_forward
+from numpylm.models.language_models import LANGUAGE_MODELS
 from numpylm.models.seq2seq import Seq2Seq, Seq2SeqConfig, decode_forward
 from numpylm.parameters import Array
 
@@ -32,10 +34,10 @@ class CachedGPT:
     outside the vocabulary.
     """
 
-    def __init__(self, p: GPT, config: GPTConfig) -> None:
+    def __init__(self, p: Any, config: Any) -> None:
         self.p, self.config = p, config
         self.text: list[int] = []
-        self.past: list[LayerPast] | None = None
+        self.past: list[Any] | None = None
 
     def __call__(self, text: list[int]) -> Array:
         if not text:
@@ -45,8 +47,9 @@ class CachedGPT:
             n, self.past, text = 0, None, text[-self.config.context :]
         self.text = []  # if reading fails, nothing was read
         new = np.array([text[n:]])
-        logits, cache = gpt_forward(self.p, new, config=self.config, past=self.past)
-        self.text, self.past = list(text), seen_by(cache.decoder)
+        forward, _ = LANGUAGE_MODELS[type(self.config)]
+        logits, cache = forward(self.p, new, config=self.config, past=self.past)
+        self.text, self.past = list(text), cache.seen
         return logits[0, -1]
 
 

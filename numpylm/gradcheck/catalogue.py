@@ -42,7 +42,7 @@ from numpylm.gradcheck.example_inputs import (
     token_labels,
     visible_pairs,
 )
-from numpylm.gradcheck.rows import bert_row, gpt_row, head_row, row, seq2seq_row, whole
+from numpylm.gradcheck.rows import bert_row, gpt_row, head_row, llama_row, row, seq2seq_row, whole
 from numpylm.layers import (
     activations,
     attention,
@@ -50,6 +50,8 @@ from numpylm.layers import (
     dropout,
     embedding,
     feed_forward,
+    gated_feed_forward,
+    grouped_query,
     input_embedding,
     layer_norm,
     linear,
@@ -57,10 +59,11 @@ from numpylm.layers import (
     positional,
     residual,
     rms_norm,
+    rotary,
     softmax,
 )
 from numpylm.layers.choices import ACTIVATIONS, NORMS, POSITIONS, names
-from numpylm.models import bert, decoder, encoder, gpt, heads, seq2seq
+from numpylm.models import bert, decoder, encoder, gpt, heads, llama, seq2seq
 from numpylm.objectives import causal, denoising, fine_tuning, masked, next_sentence
 
 
@@ -74,6 +77,10 @@ def _encoder(model: Any) -> Any:
 
 def _first_layer(model: Any) -> Any:
     return model.decoder.layers[0]
+
+
+def _first_of_llama(model: Any) -> Any:
+    return model.layers[0]
 
 
 def _first_encoder_layer(model: Any) -> Any:
@@ -96,8 +103,14 @@ TABLE = partial(embedding.embedding_init, vocab_size=V, d_model=D)
 TABLE_OF_POSITIONS = partial(positional.learned_positions_init, context=CONTEXT, d_model=D)
 FEED = partial(feed_forward.feed_forward_init, d_model=D, d_ff=F)
 ATTEND = partial(multi_head.multi_head_init, d_model=D)
+GROUPED = partial(grouped_query.grouped_query_init, d_model=D, n_heads=6, n_kv_heads=3, d_head=4)
 INPUT = partial(input_embedding.input_embedding_init, vocab_size=V, context=CONTEXT, d_model=D)
 OTHER = {"norm": "post", "activation": "relu", "positions": "sinusoidal", "tied": False}
+LLAMAS: dict[str, dict[str, Any]] = {
+    "tied": {},
+    "untied, biases, interleaved": {"tied": False, "bias": True, "pairing": "interleaved"},
+    "norms of queries and keys, window": {"qk_norm": True, "window": 3},
+}
 BARE = {"bias": False, "positions": "none"}
 
 # fmt: off
@@ -110,6 +123,9 @@ PAIRS: list[Pair] = [
     row("sinusoidal_positions odd d_model", positional, None, (B, T, 9)),
     row("learned_positions", positional, TABLE_OF_POSITIONS, X),
     row("learned_positions after two tokens", positional, TABLE_OF_POSITIONS, X, first=2),
+    row("rotary halves", rotary, None, (B, T, 5), first=2),
+    row("rotary interleaved, scaled", rotary, None, (B, T, 6), pairing="interleaved", base=50.0,
+        scaling=rotary.Llama3Scaling(factor=4.0, context=20)),
     row("dropout", dropout, None, X, **frozen_dropout("rate")),
     row("layer_norm", layer_norm, _norm, X),
     row("layer_norm no beta", layer_norm, partial(_norm, bias=False), X),
@@ -147,6 +163,16 @@ PAIRS: list[Pair] = [
     row("fast_attention many keys", fast_attention, None, (1, T, 4), (1, 100, 4), (1, 100, 6)),
     row("multi_head fast", multi_head, ATTEND, (1, 97, D),
          n_heads=HEADS, causal=True, implementation="fast"),
+    row("silu", gated_feed_forward, None, X),
+    row("gated_feed_forward", gated_feed_forward,
+        partial(gated_feed_forward.gated_feed_forward_init, d_model=D, d_ff=F), X),
+    row("grouped_query padding + window", grouped_query, GROUPED, X, n_heads=6, n_kv_heads=3,
+        mask=padding(T), window=3),
+    row("grouped_query biases, norms, one head of keys", grouped_query,
+        partial(GROUPED, n_kv_heads=1, bias=True, norm=True), X, n_heads=6, n_kv_heads=1,
+        rotary={"pairing": "interleaved"}),
+    row("grouped_query fast", grouped_query, GROUPED, (1, 97, D), n_heads=6, n_kv_heads=3,
+        implementation="fast"),
     row("cross_entropy ignored targets", cross_entropy, None, LOGITS, targets),
     row("cross_entropy smoothed", cross_entropy, None, LOGITS, targets, label_smoothing=0.2),
     row("cross_entropy normalizer", cross_entropy, None, LOGITS, targets, normalizer=40.0),
@@ -188,6 +214,11 @@ PAIRS: list[Pair] = [
     *(gpt_row(f"causal_lm {name} norm", causal, whole, token_ids, targets, normalisation=name)
       for name in names(NORMS)),
     gpt_row("causal_lm no bias, no positions", causal, whole, token_ids, targets, **BARE),
+    *(llama_row(f"llama_layer {name}", llama, _first_of_llama, X, **choices)
+      for name, choices in LLAMAS.items()),
+    *(llama_row(f"llama {name}", llama, whole, token_ids, **choices)
+      for name, choices in LLAMAS.items()),
+    llama_row("causal_lm llama", causal, whole, token_ids, targets),
     bert_row("bert", bert, token_ids, segment_ids),
     row("pooler", bert, partial(linear.linear_init, d_in=D, d_out=D), X),
     row("masked_head", bert, _bert, X),

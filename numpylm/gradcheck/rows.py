@@ -11,7 +11,7 @@ import numpy as np
 from numpylm.gradcheck.audit import Example, Pair
 from numpylm.gradcheck.example_inputs import CONTEXT, HEADS, D, F, T, V, jittered, padding
 from numpylm.gradcheck.sections import section_of
-from numpylm.models import bert, gpt, heads, seq2seq
+from numpylm.models import bert, gpt, heads, llama, seq2seq
 
 CONFIGS = {
     gpt.gpt_init: gpt.GPTConfig,
@@ -66,6 +66,17 @@ def model_row(
 def gpt_row(name: str, module: Any, part: Callable, *inputs: Any, **choices: Any) -> Pair:
     """A row of a language model, with padding."""
     return model_row(name, module, gpt.gpt_init, part, *inputs, mask=padding(T), **choices)
+
+
+def llama_row(name: str, module: Any, part: Callable, *inputs: Any, **choices: Any) -> Pair:
+    """A row of a Llama, with padding."""
+    config = llama.LlamaConfig(
+        vocab_size=V, context=CONTEXT, n_layers=2, n_heads=4, n_kv_heads=2, d_model=D, d_head=6,
+        d_ff=F, **choices,
+    )  # fmt: skip
+    init = llama.llama_init
+    return row(name, module, lambda rng: part(init(1, config)[1]), *inputs, config=config,
+               mask=padding(T))  # fmt: skip
 
 
 def bert_row(name: str, module: Any, *inputs: Any, **choices: Any) -> Pair:

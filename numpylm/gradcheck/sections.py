@@ -23,8 +23,8 @@ MAP: dict[str, tuple[str, ...]] = {
     "3.1": (
         "models/encoder.py", "layers/input_embedding.py", "layers/embedding.py",
         "layers/linear.py", "layers/layer_norm.py", "layers/residual.py", "layers/dropout.py",
-        "layers/activations.py", "layers/feed_forward.py", "layers/rms_norm.py",
-        "layers/choices.py", "layers/", "fast/gelu.py", "fast/layer_norm.py",
+        "layers/activations.py", "layers/feed_forward.py", "layers/gated_feed_forward.py",
+        "layers/rms_norm.py", "layers/choices.py", "layers/", "fast/gelu.py", "fast/layer_norm.py",
     ),
     "3.2": ("models/decoder.py",),
     "3.3": (
@@ -34,12 +34,15 @@ MAP: dict[str, tuple[str, ...]] = {
         "pipelines/predictor.py",
     ),
     "4.1": ("layers/attention.py", "layers/softmax.py", "fast/attention.py"),
-    "4.2": ("layers/multi_head.py",),
-    "4.3": ("layers/positional.py",),
+    "4.2": ("layers/multi_head.py", "layers/grouped_query.py"),
+    "4.3": ("layers/positional.py", "layers/rotary.py"),
     "5.1": (
         "data/vocabulary.py", "data/corpus.py", "data/batches.py", "data/tokenized_corpus.py",
     ),
-    "5.2": ("models/gpt.py", "training/train_config.py", "training/presets.py"),
+    "5.2": (
+        "models/gpt.py", "models/llama.py", "models/language_models.py",
+        "training/train_config.py", "training/presets.py",
+    ),
     "5.3": ("training/loop.py", "training/", "optim/", "cost/step_time.py"),
     "5.4": ("generation/sampling.py", "generation/kv_cache.py", "pipelines/language_model.py"),
     "6.1": ("models/counting.py",),

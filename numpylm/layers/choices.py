@@ -21,6 +21,7 @@ from numpylm.layers.positional import (
     sinusoidal_positions_forward,
 )
 from numpylm.layers.rms_norm import rms_norm_backward, rms_norm_forward, rms_norm_init
+from numpylm.layers.rotary import RotaryCache, rotary_backward, rotary_forward
 from numpylm.parameters import Array
 
 Function = Callable[..., Any]
@@ -84,6 +85,21 @@ def _alibi_attend(
     return q, k, alibi_bias(*size, scale=alibi_scale, both_ways=not causal), None
 
 
+def _rotary_attend(
+    q: Array, k: Array, *, first: int, causal: bool
+) -> tuple[Array, Array, None, tuple[RotaryCache, RotaryCache]]:
+    q, c_query = rotary_forward(q, first=first)
+    k, c_key = rotary_forward(k, first=first)
+    return q, k, None, (c_query, c_key)
+
+
+def _rotary_attend_backward(
+    dq: Array, dk: Array, cache: tuple[RotaryCache, RotaryCache]
+) -> tuple[Array, Array]:
+    c_query, c_key = cache
+    return rotary_backward(dq, c_query), rotary_backward(dk, c_key)
+
+
 def entry(table: Mapping[str, Any], name: str, implementation: str) -> str:
     """The name of the twin that ``numpylm.fast`` adds, as "gelu (fast)", if it is wanted and there
     is one; else the name itself."""
@@ -117,5 +133,6 @@ POSITIONS: dict[str, PositionEncoding] = {
         add=_sinusoidal_add, add_backward=_sinusoidal_add_backward, scaled=True
     ),
     "alibi": PositionEncoding(attend=_alibi_attend, settings=("alibi_scale",)),
+    "rotary": PositionEncoding(attend=_rotary_attend, attend_backward=_rotary_attend_backward),
     "none": PositionEncoding(),
 }  # fmt: skip

@@ -33,6 +33,7 @@ from numpylm.models.decoder import (
     decoder_backward,
     decoder_forward,
     decoder_init,
+    seen_by,
 )
 from numpylm.parameters import Array, pack
 
@@ -58,9 +59,21 @@ class GPT:
 
 
 class GPTCache(NamedTuple):
+    """What the backward needs, and what the layers have seen."""
+
     embedding: InputEmbeddingCache
     decoder: DecoderCache
     output: Array
+
+    @property
+    def seen(self) -> list[LayerPast]:
+        """What each layer has seen: the ``past`` of the tokens that follow."""
+        return seen_by(self.decoder)
+
+    @property
+    def attention_weights(self) -> list[Array]:
+        """Where each layer looked, (B, H, T, S)."""
+        return [layer.attention.attention.weights for layer in self.decoder.layers]
 
 
 def gpt_init(seed: int, config: GPTConfig) -> tuple[Array, GPT]:

@@ -14,22 +14,23 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from numpylm.layers.cross_entropy import CROSS_ENTROPY, IGNORE
-from numpylm.models.gpt import GPT, GPTCache, GPTConfig, gpt_backward, gpt_forward
+from numpylm.models.language_models import LANGUAGE_MODELS
 from numpylm.parameters import Array
 
 
 class CausalLMCache(NamedTuple):
-    model: GPTCache
+    model: Any
     loss: Any
+    kind: type  # of the model's configuration
     implementation: str  # which backward belongs to it
 
 
 def causal_lm_forward(
-    p: GPT,
+    p: Any,
     ids: Array,
     targets: Array,
     *,
-    config: GPTConfig,
+    config: Any,
     ignore_index: int = IGNORE,
     normalizer: float | None = None,
     mask: Array | None = None,
@@ -37,19 +38,23 @@ def causal_lm_forward(
 ) -> tuple[Array, CausalLMCache]:
     """The loss (a scalar, nats per token) of predicting targets (B, T) from ids (B, T).
 
+    The configuration says which model p is (``LANGUAGE_MODELS``).
+
     ``normalizer`` replaces the number of targets (see ``cross_entropy_forward``); ``rng`` turns
     dropout on.
     """
-    logits, c_model = gpt_forward(p, ids, config=config, mask=mask, rng=rng)
+    model_forward, _ = LANGUAGE_MODELS[type(config)]
+    logits, c_model = model_forward(p, ids, config=config, mask=mask, rng=rng)
     cross_entropy_forward, _ = CROSS_ENTROPY[config.implementation]
     loss, c_loss = cross_entropy_forward(
         logits, targets, ignore_index=ignore_index, normalizer=normalizer
     )
-    return loss, CausalLMCache(c_model, c_loss, config.implementation)
+    return loss, CausalLMCache(c_model, c_loss, type(config), config.implementation)
 
 
-def causal_lm_backward(p: GPT, dp: GPT, dloss: Array, cache: CausalLMCache) -> None:
+def causal_lm_backward(p: Any, dp: Any, dloss: Array, cache: CausalLMCache) -> None:
     """Adds dloss · ∂loss/∂θ into dp."""
     _, cross_entropy_backward = CROSS_ENTROPY[cache.implementation]
     dlogits = cross_entropy_backward(dloss, cache.loss)
-    gpt_backward(p, dp, dlogits, cache.model)
+    _, model_backward = LANGUAGE_MODELS[cache.kind]
+    model_backward(p, dp, dlogits, cache.model)

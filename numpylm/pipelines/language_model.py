@@ -1,6 +1,7 @@
 """A trained language model, as one object: what ``numpylm.load`` returns.
 
-The functional level below it is ``lm.p`` (parameters), ``lm.config`` and ``gpt_forward``.
+The functional level below it is ``lm.p`` (parameters), ``lm.config`` and
+``LANGUAGE_MODELS``.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from numpylm.data.batches import evaluation_windows
 from numpylm.data.vocabulary import Tokenizer
 from numpylm.generation.kv_cache import CachedGPT
 from numpylm.generation.sampling import generate
-from numpylm.models.gpt import GPT, GPTConfig, gpt_forward
+from numpylm.models.language_models import LANGUAGE_MODELS
 from numpylm.objectives.causal import causal_lm_backward, causal_lm_forward
 from numpylm.parameters import Array, leaves, view
 from numpylm.training.run_folder import open_run
@@ -26,8 +27,8 @@ from numpylm.training.run_folder import open_run
 class LanguageModel:
     """Parameters, configuration and tokenizer of a trained model."""
 
-    p: GPT
-    config: GPTConfig
+    p: Any
+    config: Any
     tokenizer: Tokenizer
     step: int  # updates made when it was saved
 
@@ -94,7 +95,7 @@ class LanguageModel:
         losses = [float(causal_lm_forward(self.p, *part, config=self.config)[0]) for part in parts]
         return float(np.average(losses, weights=[targets.size for _, targets in parts]))
 
-    def gradient(self, text: str) -> GPT:
+    def gradient(self, text: str) -> Any:
         """∂loss/∂p of the ``loss`` of a text, a tree like ``p``: ``leaves`` names its arrays.
 
         Raises ``ValueError`` as ``loss`` does.
@@ -120,8 +121,8 @@ class LanguageModel:
                 f"the text has {len(ids)} tokens; attention is shown for 1 to the context of "
                 f"{self.config.context}"
             )
-        _, cache = gpt_forward(self.p, ids[None], config=self.config)
-        return np.stack([layer.attention.attention.weights[0] for layer in cache.decoder.layers])
+        _, cache = self._forward(ids)
+        return np.stack([weights[0] for weights in cache.attention_weights])
 
     def _windows(self, text: str) -> list[tuple[Array, Array]]:
         """ids and targets (B, T) of all tokens, the last part of a text first."""
@@ -139,8 +140,12 @@ class LanguageModel:
 
     def logits(self, ids: Array) -> Array:
         """Scores (T, V) of the token that follows each of the ids (T,), T ≤ context."""
-        logits, _ = gpt_forward(self.p, np.asarray(ids)[None], config=self.config)
+        logits, _ = self._forward(np.asarray(ids))
         return logits[0]
+
+    def _forward(self, ids: Array) -> tuple[Array, Any]:
+        forward, _ = LANGUAGE_MODELS[type(self.config)]
+        return forward(self.p, ids[None], config=self.config)
 
     def _start(self) -> Array:
         """What stands before a text: the end of a line, or the first token if there is none."""

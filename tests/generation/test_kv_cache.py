@@ -9,6 +9,7 @@ from numpylm.gradcheck.example_inputs import jittered
 from numpylm.layers.choices import ACTIVATIONS, NORMS, POSITIONS, names
 from numpylm.models.decoder import seen_by
 from numpylm.models.gpt import GPTConfig, gpt_forward, gpt_init
+from numpylm.models.language_models import LANGUAGE_MODELS
 from numpylm.models.seq2seq import (
     Seq2SeqConfig,
     decode_forward,
@@ -136,7 +137,7 @@ def test_each_token_is_read_once(monkeypatch):
         lengths.append(ids.shape[1])
         return gpt_forward(p, ids, **settings)
 
-    monkeypatch.setattr("numpylm.generation.kv_cache.gpt_forward", counting)
+    monkeypatch.setitem(LANGUAGE_MODELS, GPTConfig, (counting, None))
     list(generate(CachedGPT(p, config), random_ids(4), 11, rng=np.random.default_rng(0)))
     assert lengths == [4, *[1] * 8, CONTEXT, CONTEXT]
 

@@ -40,6 +40,9 @@ BETRAYED = {
     "position embedding cut off": "positions.weight",
     "NSP cut off from the encoder": "",  # many arrays; which is worst says nothing
     "repeated ids: only the last one counts": "weight",
+    "rotary: the other pairing": "input 0",
+    "rotary: turned on, not back": "input 0",
+    "grouped queries: one of a group, not their sum": "",  # keys, values and what is below
 }
 LIKELY = {
     "dK transposed, then reshaped": "transposed, then reshaped",

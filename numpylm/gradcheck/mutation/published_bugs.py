@@ -17,17 +17,21 @@ from numpylm.gradcheck.mutation.engine import Mutant, edited
 from numpylm.layers.attention import attention_backward
 from numpylm.layers.cross_entropy import cross_entropy_backward
 from numpylm.layers.embedding import embedding_backward
+from numpylm.layers.grouped_query import grouped_query_backward
 from numpylm.layers.input_embedding import input_embedding_backward
 from numpylm.layers.layer_norm import layer_norm_backward
+from numpylm.layers.rotary import rotary_backward
 from numpylm.layers.softmax import softmax_backward
 from numpylm.models.bert import masked_head_backward
 from numpylm.models.encoder import encoder_layer_backward
 from numpylm.models.gpt import gpt_backward
+from numpylm.models.llama import llama_backward
 from numpylm.models.seq2seq import decode_backward
 from numpylm.objectives.next_sentence import bert_pretraining_backward, next_sentence_backward
 from numpylm.optim.optimizer import Optimizer
 
 GPT, TRANSFORMER = "codiceSpaghetti/numpyGPT", "Ultron09/Numpy-Transformer"
+ROTARY = "karpathy/llama2.c #286"
 TRANSLATOR, BERT = "AkiRusProd/numpy-transformer", "AlkiGit/BERT-NumPy"
 
 
@@ -106,6 +110,20 @@ BUGS: list[Bug] = [
     Bug("repeated ids: only the last one counts", "", embedding_backward,
         {"dp.weight[present] += np.add.reduceat(dy.reshape(ids.size, -1)[order], starts, axis=0)":
          "dp.weight[cache] += dy"}),
+    Bug("rotary: the other pairing", ROTARY, rotary_backward,
+        {"_pair(dy.shape[-1], cache.pairing)":
+         "_pair(dy.shape[-1], {'halves': 'interleaved', 'interleaved': 'halves'}[cache.pairing])"}),
+    Bug("rotary: turned on, not back", "", rotary_backward,
+        {"dx[..., a] = dy[..., a] * cos + dy[..., b] * sin":
+         "dx[..., a] = dy[..., a] * cos - dy[..., b] * sin",
+         "dx[..., b] = dy[..., b] * cos - dy[..., a] * sin":
+         "dx[..., b] = dy[..., b] * cos + dy[..., a] * sin"}),
+    Bug("grouped queries: one of a group, not their sum", "", grouped_query_backward,
+        {"dk, dv = (sum_of_groups(dk, n_kv_heads), sum_of_groups(dv, n_kv_heads))":
+         "dk, dv = dk[:, ::dk.shape[1] // n_kv_heads], dv[:, ::dv.shape[1] // n_kv_heads]"}),
+    Bug("tied weights: the head's share dropped", TRANSFORMER, llama_backward,
+        {"dh = unembedding_backward(p.tokens, dp.tokens, dlogits, cache.output)":
+         "dh = dlogits @ p.tokens.weight"}),
 ]
 # fmt: on
 
