@@ -5,7 +5,7 @@ A module imports what stands before it or beside it, also inside functions. CONT
 
 ORDER = (
     "files", "parameters", "layers", "models", "objectives", "optim", "fast", "gradcheck", "data",
-    "baselines", "parallel", "generation", "tasks", "training", "pipelines",
+    "baselines", "parallel", "generation", "tasks", "training", "hub", "pipelines",
     "scaling.laws", "scaling.fit", "scaling.experiment", "plots", "scaling.report", "cost", "book",
     "cli", "__main__",
 )  # fmt: skip

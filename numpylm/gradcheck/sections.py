@@ -44,7 +44,9 @@ MAP: dict[str, tuple[str, ...]] = {
         "training/train_config.py", "training/presets.py",
     ),
     "5.3": ("training/loop.py", "training/", "optim/", "cost/step_time.py"),
-    "5.4": ("generation/sampling.py", "generation/kv_cache.py", "pipelines/language_model.py"),
+    "5.4": (
+        "generation/sampling.py", "generation/kv_cache.py", "pipelines/language_model.py", "hub/",
+    ),
     "6.1": ("models/counting.py",),
     "6.2": (
         "scaling/laws/power_laws.py", "scaling/laws/", "scaling/fit/fitting.py",

@@ -30,6 +30,7 @@ from numpylm.layers.choices import NORMS, POSITIONS
 from numpylm.models.bert import BERTConfig
 from numpylm.models.gpt import GPTConfig
 from numpylm.models.heads import ClassifierConfig
+from numpylm.models.llama import LlamaConfig
 from numpylm.models.seq2seq import Seq2SeqConfig
 
 
@@ -41,6 +42,9 @@ def parameter_counts(config: Any) -> dict[str, int]:
     pooler and heads as output.
     """
     d, vocab_size = config.d_model, config.vocab_size
+    if isinstance(config, LlamaConfig):
+        output = 0 if config.tied else vocab_size * d
+        return _summed(vocab_size * d, 0, _llama_parameters(config), output)
     positions = POSITIONS[config.positions].n_parameters(config.context, d)
     if isinstance(config, GPTConfig):
         output = 0 if config.tied else vocab_size * (d + config.bias)
@@ -74,6 +78,14 @@ def stack_parameters(config: Any, *, cross: bool = False) -> int:
     norm = NORMS[config.normalisation].n_parameters(d, bias)
     layer = (1 + cross) * attention + feed_forward + (2 + cross) * norm
     return config.n_layers * layer + (norm if config.norm == "pre" else 0)
+
+
+def _llama_parameters(c: LlamaConfig) -> int:
+    """Grouped queries, SwiGLU and RMSNorm, with what its relatives add."""
+    queries, keys = c.n_heads * c.d_head, c.n_kv_heads * c.d_head
+    attention = 2 * c.d_model * (queries + keys) + c.bias * (queries + 2 * keys)
+    layer = attention + 2 * c.qk_norm * c.d_head + 3 * c.d_model * c.d_ff + 2 * c.d_model
+    return c.n_layers * layer + c.d_model
 
 
 def _summed(embedding: int, positions: int, blocks: int, output: int) -> dict[str, int]:
@@ -129,6 +141,13 @@ def _stack_flops(
 ) -> dict[str, int]:
     """A stack of layers on (batch, length), with encoder-decoder attention to ``memory`` tokens."""
     tokens, d, layers = batch * length, config.d_model, config.n_layers
+    if isinstance(config, LlamaConfig):
+        queries, keys = config.n_heads * config.d_head, config.n_kv_heads * config.d_head
+        return {
+            "projections": layers * tokens * 4 * d * (queries + keys),
+            "attention": layers * tokens * 4 * length * queries,
+            "feed_forward": layers * tokens * 6 * d * config.d_ff,
+        }
     flops = {
         "projections": layers * tokens * 8 * d * d,
         "attention": layers * tokens * 4 * length * d,
