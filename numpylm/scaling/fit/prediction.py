@@ -23,9 +23,9 @@ from numpylm.scaling.fit.intervals import (
     bootstrap,
     condition,
     percentiles,
+    prediction_intervals,
     profile,
     remarks,
-    strata_of,
 )
 from numpylm.scaling.fit.run_table import Runs, column_names, read_runs
 from numpylm.scaling.laws.forms import FORMS
@@ -153,10 +153,11 @@ class FittedLaw:
         point = predict(self.law, self.theta[None], self.centre, x)[0]
         rows: list[dict[str, Any]] = [{"predicted": float(value)} for value in point]
         if len(self.draws):
-            law = predict(self.law, self.draws, self.centre, x)
-            new = law * np.exp(np.random.default_rng(seed).choice(self.scatter, law.shape))
-            for row, a, b in zip(rows, law.T, new.T, strict=True):
-                row |= {"interval": percentiles(a), "new_run": percentiles(b)}
+            losses = predict(self.law, self.draws, self.centre, x)
+            for row, found in zip(
+                rows, prediction_intervals(losses, self.scatter, seed), strict=True
+            ):
+                row |= found
         return rows
 
 
@@ -188,8 +189,7 @@ def study(
     f = fit(law, runs.inputs(law), runs.loss, loss=loss, delta=delta, fixed=fixed)
     boot = None
     if samples:
-        groups = np.array(runs.names)
-        boot = bootstrap(f, groups, strata_of(runs.compute, groups), samples, seed)
+        boot = bootstrap(f, np.array(runs.names), samples, seed)
     profiles = [profile(f, name) for name in law.profiled if profiled and name not in f.fixed]
     return Study(runs, held_out, above, f, boot, profiles)
 
