@@ -190,6 +190,11 @@ def described(result: dict[str, Any]) -> str:
         f"{result['r2']:.4f}, gradient {result['gradient']:.0e}, {result['starts_agreeing']} of "
         f"{result['starts_followed']} starts agree, condition {result['condition']:.0f}"
     )
+    if proof := result["certificate"]:
+        lines.append(
+            f"certificate: {proof['zeros']} residuals are zero, {proof['needed']} constants free, "
+            f"largest multiplier {proof['largest_multiplier']:.3f} (at most 1 at a minimum)"
+        )
     if result["bootstrap"]:
         lines.append(f"in brackets: middle 95 % of {result['bootstrap']} resamples of the runs")
     return "\n".join(lines + [f"note: {text}" for text in result["remarks"]])

@@ -44,7 +44,8 @@ MAP: dict[str, tuple[str, ...]] = {
     "6.1": ("models/counting.py",),
     "6.2": (
         "scaling/laws/power_laws.py", "scaling/laws/", "scaling/fit/fitting.py",
-        "scaling/fit/minimise.py", "scaling/fit/intervals.py", "scaling/fit/synthetic.py",
+        "scaling/fit/objective.py", "scaling/fit/least_absolute.py", "scaling/fit/minimise.py",
+        "scaling/fit/intervals.py", "scaling/fit/synthetic.py",
     ),
     "6.3": ("scaling/fit/allocation.py", "scaling/fit/reconciliation.py"),
     "6.4": ("scaling/experiment/sweep.py", "scaling/experiment/"),

@@ -22,12 +22,12 @@ likelihood ratio (Ronchetti's test; Heritier & Ronchetti 1994, JASA 89:897); for
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from numpylm.parameters import Array
-from numpylm.scaling.fit.fitting import TOLERANCE, Fit, NotConverged, Problem, predict
+from numpylm.scaling.fit.fitting import TOLERANCE, Fit, NotConverged, predict
 
 CHI2_95 = 3.841458820694124  # the 95 % point of χ² with one degree of freedom
 CHUNK = 100  # resamples that are fitted side by side: their arrays fit in the cache
@@ -173,8 +173,7 @@ def profile(fit: Fit, name: str) -> Profile:
     shifts = step * np.array([0.5, 1, 1.5, 2, 2.5, 3, 4, 6, 9, 14, 22, 35, 50])
     shifts = shifts[shifts <= (9.0 if logarithm else np.inf)]
     shifts = np.concatenate([-shifts[::-1], [0.0], shifts])
-    held = Problem(law, problem.z, problem.log_loss, problem.delta,
-                   problem.free & (np.arange(len(fit.theta)) != j))  # fmt: skip
+    held = replace(problem, free=problem.free & (np.arange(len(fit.theta)) != j))
     straight = np.tile(fit.theta, (len(shifts), 1))
     straight[:, j] += shifts
     bent = fit.theta + shifts[:, None] * covariance[j] / covariance[j, j]
@@ -207,21 +206,21 @@ def _interval(fit: Fit, name: str, x: Array, rise: Array) -> Profile:
 
 def effective_curvature(fit: Fit) -> float:
     """(mean of ψ/r) / (mean of ψ'): Huber's weights bend more than the objective does."""
-    r = np.abs(fit.residuals)
+    r = np.abs(fit.misses)
     weights = np.minimum(1.0, fit.delta / np.maximum(r, 1e-300))
     return float(weights.mean() / _mean_bend(fit))
 
 
 def dispersion(fit: Fit) -> float:
     """τ = E ψ² / E ψ', with n − P in place of n: σ² for squares."""
-    psi = np.clip(fit.residuals, -fit.delta, fit.delta)
+    psi = np.clip(fit.misses, -fit.delta, fit.delta)
     n, p = len(psi), int(fit.problem.free.sum())
     return float((psi**2).sum() / max(n - p, 1) / _mean_bend(fit)) + 1e-300
 
 
 def _mean_bend(fit: Fit) -> float:
     """E ψ', the share of residuals within δ; for a small δ, from the density at the median."""
-    r = np.abs(fit.residuals)
+    r = np.abs(fit.misses)
     h = max(fit.delta, float(np.median(r)))
     return float((r <= h).mean()) * (fit.delta / h if math.isfinite(h) else 1.0)
 

@@ -55,6 +55,7 @@ class Study:
             "loss": f.loss, "delta": f.delta if f.loss == "huber" else None, "reduction": "sum",
             "fixed": f.fixed, "runs": len(self.runs), "source": self.runs.source,
             "derived": self.runs.derived, "gradient": f.gradient,
+            "certificate": f.certificate and f.certificate._asdict(),
             "starts_agreeing": f.starts_agreeing, "starts_followed": len(f.minima),
             "condition": condition(f), "bootstrap": 0,
             "profile": {p.name: p.interval for p in self.profiles},
