@@ -14,9 +14,9 @@ from numpylm.scaling.fit.intervals import (
     condition,
     distinct,
     profile,
-    remarks,
     resampled,
 )
+from numpylm.scaling.fit.remarks import of_fit
 from numpylm.scaling.fit.synthetic import synthetic_losses
 from numpylm.scaling.laws.forms import FORMS
 from tests.scaling.conftest import CHINCHILLA, KAPLAN, grid
@@ -86,7 +86,7 @@ def test_a_floor_that_is_not_seen_is_not_identified():
     x, _ = grid()
     y = synthetic_losses("kaplan", KAPLAN, x, 0.003, np.random.default_rng(0))
     found = fit(FORMS["c-offset"], 6 * x.prod(axis=1, keepdims=True), y)
-    said = remarks(found, [profile(found, "E")])
+    said = of_fit(found, [profile(found, "E")])
     assert any(text.startswith("E is not identified") for text in said), said
 
 
@@ -111,7 +111,7 @@ def test_a_floor_that_is_seen_is_identified():
     y = synthetic_losses("chinchilla", CHINCHILLA, x, 1e-4, np.random.default_rng(0))
     found = fit(FORMS["chinchilla"], x, y)
     profiles = [profile(found, name) for name in found.law.profiled]
-    assert remarks(found, profiles) == []
+    assert of_fit(found, profiles) == []
     for p in profiles:
         assert p.interval[0] < CHINCHILLA[p.name] < p.interval[1]
 
@@ -122,7 +122,7 @@ def test_how_often_data_may_be_repeated_is_not_identified(datablations):
     p = profile(found, "R_D")
     assert p.interval[0] < 15.4  # the published value is inside
     assert p.interval[1] is None or p.interval[1] > 200
-    assert any(text.startswith("R_D is not identified") for text in remarks(found, [p]))
+    assert any(text.startswith("R_D is not identified") for text in of_fit(found, [p]))
     boot = bootstrap(found, np.arange(182), 60)
     low, high = boot.intervals()["R_D"]
     assert low < 15.4

@@ -230,7 +230,8 @@ def test_the_table_of_a_sweep_says_what_is_fitted_and_what_is_held_out(text, tmp
 
 def test_a_report_has_intervals_for_each_way_to_count_and_the_checks(text, tmp_path, capsys):
     write_table(tmp_path / "runs.csv", text)
-    command = ["scaling", "report", str(tmp_path), "--bootstrap", "40", "--fix", "alpha_D=0.127"]
+    command = ["scaling", "report", str(tmp_path), "--form", "kaplan", "--bootstrap", "40",
+               "--fix", "alpha_D=0.127"]  # fmt: skip
     assert main(command) == 0
     page = (tmp_path / "report.md").read_text(encoding="utf-8")
     assert "| alpha_D | 0.127 | held |" in page

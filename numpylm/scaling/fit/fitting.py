@@ -163,7 +163,9 @@ def held_coordinates(law: Law, fixed: dict[str, float], centre: Array) -> Array:
         if name not in law.coordinates:
             known = ", ".join(law.coordinates)
             raise ValueError(f"{law.form} has no constant {name!r}; it has {known}")
-        if not (math.isfinite(value) and (value > 0.0 or name == "C")):
+        if not (
+            math.isfinite(value) and (value > 0.0 or name == "C" or (name, value) == ("E", 0.0))
+        ):
             raise ValueError(f"{name} = {value} must be positive and finite")
     if not fixed:
         return np.full(len(law.coordinates), math.nan)
@@ -187,7 +189,7 @@ def check_inputs(law: Law, x: Array, y: Array, fixed: dict[str, float]) -> None:
             f"{law.form} has {wanted} constants to fit; {len(y)} runs are too few, "
             f"at least {wanted + 1} are needed"
         )
-    if not fixed:
+    if not fixed.keys() - {"E"}:
         _check_grid(law, x)
 
 

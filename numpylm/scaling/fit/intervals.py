@@ -31,7 +31,6 @@ from numpylm.scaling.fit.fitting import TOLERANCE, Fit, NotConverged, predict
 
 CHI2_95 = 3.841458820694124  # the 95 % point of χ² with one degree of freedom
 CHUNK = 100  # resamples that are fitted side by side: their arrays fit in the cache
-VAGUE = 10.0  # an interval from a value to this many times it says little
 
 
 @dataclass(frozen=True)
@@ -41,6 +40,7 @@ class Bootstrap:
     fit: Fit
     theta: Array  # (samples that converged, P)
     failed: int  # that did not
+    groups: int  # runs that were drawn from
 
     @property
     def samples(self) -> int:
@@ -125,7 +125,7 @@ def bootstrap(fit: Fit, groups: Array, samples: int, seed: int = 0) -> Bootstrap
     if failed > 0.1 * samples:
         raise NotConverged(f"{failed} of {samples} bootstrap fits of {fit.law.form} have not "
                            "converged: the runs do not determine it")  # fmt: skip
-    return Bootstrap(fit, theta, failed)
+    return Bootstrap(fit, theta, failed, len(np.unique(groups)))
 
 
 def _revived(fit: Fit) -> Array:
@@ -142,7 +142,9 @@ def distinct(theta: Array, tolerance: float = 1e-3) -> Array:
     """The rows of theta (S, P) that differ from those before them."""
     kept: list[Array] = []
     for row in theta:
-        if all(np.abs(row - other).max() > tolerance for other in kept):
+        if all(
+            np.abs(np.nan_to_num(row) - np.nan_to_num(other)).max() > tolerance for other in kept
+        ):
             kept.append(row)
     return np.array(kept)
 
@@ -233,31 +235,3 @@ def condition(fit: Fit) -> float:
     if not (length > 1e-12).all():
         return math.inf
     return float(np.linalg.cond(j / length))
-
-
-def remarks(fit: Fit, profiles: list[Profile]) -> list[str]:
-    """What a reader should know before using the constants, a sentence each."""
-    said = []
-    _, derivatives = fit.law.log_loss(fit.theta[None], fit.problem.z)
-    gone = set()
-    for name, column in zip(fit.law.coordinates, derivatives[:, 0], strict=True):
-        if np.abs(column).max() < 1e-5 and name not in fit.fixed:
-            gone.add(name)
-            said.append(f"{name} is not identified: at the fit it changes no loss by 0.001 %.")
-    for p in profiles:
-        low, high = p.interval
-        if p.name in gone:
-            continue
-        if low is None or high is None:
-            reach = f"{p.values[0]:.3g} to {p.values[-1]:.3g}"
-            side = {(True, True): "in both directions", (True, False): "downwards",
-                    (False, True): "upwards"}[low is None, high is None]  # fmt: skip
-            said.append(f"{p.name} is not identified: its profile is open {side} (values from "
-                        f"{reach} were tried).")  # fmt: skip
-        elif low > 0 and high > VAGUE * low:
-            said.append(f"{p.name} is not identified: any value from {low:.3g} to {high:.3g} fits "
-                        "about as well.")  # fmt: skip
-    if fit.starts_agreeing < 2:
-        said.append("Only one start ended at this minimum, the others in poorer ones: the "
-                    "objective has several.")  # fmt: skip
-    return said
