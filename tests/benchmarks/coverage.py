@@ -1,7 +1,8 @@
 """How often do 95 % intervals of a scaling law hold what they should?
 
-    python -m tests.benchmarks.coverage [--sets 300] [--json]      simulated runs of a known law
-    python -m tests.benchmarks.coverage --real FOLDER              hold-outs of public tables
+    python -m tests.benchmarks.coverage                             simulated runs of a known law
+    python -m tests.benchmarks.coverage --loss lad --runs 30        one kind of fit
+    python -m tests.benchmarks.coverage --real                      hold-outs of public tables
 
 Simulated: losses of Chinchilla's law with the constants of Besiroglu et al. 2024 and normal noise
 of 0.5 % of the loss, on budgets over two decades; the form that is fitted is the true one. Each
@@ -14,7 +15,7 @@ from __future__ import annotations
 import argparse
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -25,9 +26,11 @@ from numpylm.scaling.fit.intervals import profile
 from numpylm.scaling.fit.reconciliation import EPOCH
 from numpylm.scaling.fit.synthetic import coverage, synthetic_losses
 from numpylm.scaling.laws.forms import FORMS
+from tests.benchmarks.real_holdouts import real_tables
 
-NOISE, SAMPLES = 0.005, 400
+NOISE = 0.005
 SHOWN = ("alpha", "beta", "E", "law", "new run")
+LOSSES = ("huber", "mse", "lad")
 GRIDS = {30: (5, 6), 240: (10, 24)}  # budgets, sizes at each
 
 
@@ -38,6 +41,7 @@ class Row(NamedTuple):
     runs: int
     sets: int
     by: str
+    samples: int
     held: dict[str, float]
 
 
@@ -64,16 +68,19 @@ def by_profile(runs: int, sets: int) -> dict[str, float]:
     return {name: count / sets for name, count in held.items()}
 
 
-def simulated(sets: int) -> Iterator[Row]:
-    """Every kind of fit, the default one first."""
-    for loss in ("huber", "mse", "lad"):
-        for runs in GRIDS:
+def simulated(
+    sets: int, samples: int, losses: Sequence[str] = LOSSES, sizes: Sequence[int] = tuple(GRIDS)
+) -> Iterator[Row]:
+    """Every kind of fit that is asked for, the default one first."""
+    for loss in losses:
+        for runs in sizes:
             often = math.ceil(sets * 10 / 3) if (loss, runs) == ("huber", 30) else sets
             x, target = plan(runs)
-            yield Row(loss, runs, often, "bootstrap", coverage(
+            yield Row(loss, runs, often, "bootstrap", samples, coverage(
                 "chinchilla", EPOCH, x, target=target, loss=loss, noise=NOISE, simulations=often,
-                samples=SAMPLES))  # fmt: skip
-    yield Row("huber", 30, sets, "profile", by_profile(30, sets))
+                samples=samples))  # fmt: skip
+    if "huber" in losses and 30 in sizes:
+        yield Row("huber", 30, sets, "profile", 0, by_profile(30, sets))
 
 
 def cell(share: float | None, sets: int) -> str:
@@ -84,17 +91,26 @@ def cell(share: float | None, sets: int) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--sets", type=int, default=300, help="simulated tables (default: 300)")
+    parser.add_argument("--samples", type=int, default=200, help="resamples (default: 200)")
+    parser.add_argument("--loss", choices=LOSSES, nargs="+", default=LOSSES)
+    parser.add_argument("--runs", type=int, choices=GRIDS, nargs="+", default=tuple(GRIDS))
+    parser.add_argument("--real", action="store_true", help="hold-outs of NUMPYLM_DATA/scaling")
     parser.add_argument("--json", action="store_true", help="a line of JSON for each kind of fit")
     arguments = parser.parse_args()
+    if arguments.real:
+        for line in real_tables(arguments.samples):
+            print(line, flush=True)
+        return
     if not arguments.json:
-        print("| fit | runs | sets | by | " + " | ".join(SHOWN) + " |\n" + "| --- " * 9 + "|")
-    for row in simulated(arguments.sets):
+        print("| fit | runs | sets | by | resamples | " + " | ".join(SHOWN) + " |\n"
+              + "|---" * (5 + len(SHOWN)) + "|")  # fmt: skip
+    for row in simulated(arguments.sets, arguments.samples, arguments.loss, arguments.runs):
         if arguments.json:
             print(json.dumps(row._asdict()), flush=True)
         else:
             cells = [cell(row.held.get(name), row.sets) for name in SHOWN]
-            print(f"| {row.loss} | {row.runs} | {row.sets} | {row.by} | " + " | ".join(cells)
-                  + " |", flush=True)  # fmt: skip
+            print(f"| {row.loss} | {row.runs} | {row.sets} | {row.by} | {row.samples} | "
+                  + " | ".join(cells) + " |", flush=True)  # fmt: skip
 
 
 if __name__ == "__main__":
