@@ -182,8 +182,8 @@ def study(
     options: Mapping[str, Any] = {"loss": loss, "delta": delta, "fixed": fixed, "nats": nats}
     if "S1" in law.inputs and "learning_rate" in runs.columns:
         runs, memory = with_best_memory(runs, law, memory, options)
+    largest_fitted = runs.holdout_above if above is None else above
     runs, held_out = split(runs, above)
-    above = above if above is not None else held_out.holdout_above if held_out else None
     f = fit(law, runs.inputs(law), runs.loss, **options)
     boot, why = None, ""
     if samples:
@@ -192,7 +192,7 @@ def study(
         except (NotConverged, ValueError) as error:
             why = str(error)
     profiles = [profile(f, name) for name in law.profiled if profiled and name not in f.fixed]
-    return Study(runs, held_out, above, f, boot, profiles, why, memory)
+    return Study(runs, held_out, largest_fitted, f, boot, profiles, why, memory)
 
 
 class Counted(NamedTuple):

@@ -117,7 +117,7 @@ def _of_settings(runs: Runs, inputs: tuple[str, ...]) -> list[str]:
         if column in known or not 1 < len(values) <= min(SETTINGS, len(runs) // 2):
             continue
         labels = {(n, str(row.cells.get(column))) for n, row in zip(size, runs.rows, strict=True)}
-        of_size = "N" in runs.columns and len(labels) == len(set(size))  # another name for N
+        of_size = len(labels) == len(set(size)) == len(values)  # another name for N
         if not of_size and not any(_is_number(value) for value in values):
             shown = ", ".join(sorted(values)[:4]) + (", …" if len(values) > 4 else "")
             said.append(f"The runs differ in {column} ({shown}): is it one experiment? "
