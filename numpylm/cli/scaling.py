@@ -1,83 +1,139 @@
-"""``numpylm scaling fit | predict | report | sweep``: what they take and what they print."""
+"""``numpylm scaling fit | predict | report | sweep``: what they take and what they do."""
 
 from __future__ import annotations
 
 import argparse
 import json
 import math
+import warnings
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from numpylm.cli.scaling_printed import described, predicted_line
+from numpylm.cli.scaling_questions import asked, scheduled
 from numpylm.files import write_atomically
-from numpylm.scaling.fit.allocation import optimum
-from numpylm.scaling.fit.prediction import FittedLaw, Study, study
+from numpylm.scaling.fit.fitted_law import FittedLaw
+from numpylm.scaling.fit.prediction import Study, study
+from numpylm.scaling.fit.remarks import of_distance
 from numpylm.scaling.fit.run_table import read_runs
-from numpylm.scaling.laws.power_laws import Law
+from numpylm.scaling.fit.runs import Runs
+
+OF_A_TABLE = ("form", "columns", "units", "where", "best", "last", "holdout", "holdout_above",
+              "bootstrap", "loss", "delta", "residuals", "fix", "tie", "memory")  # fmt: skip
 
 
 def scaling(arguments: argparse.Namespace) -> int:
-    """Run the action; returns the exit status."""
+    """Run the action; returns the exit status. What overflows far outside the data is remarked on
+    by the fit itself, not by NumPy."""
     actions = {"fit": _fit, "predict": _predict, "report": _report, "sweep": _sweep}
-    return actions[arguments.action](arguments)
+    with np.errstate(all="ignore"), warnings.catch_warnings():
+        warnings.simplefilter("ignore", np.exceptions.RankWarning)
+        return actions[arguments.action](arguments)
 
 
 def _fit(arguments: argparse.Namespace) -> int:
+    if arguments.by:
+        return _fit_by(arguments)
     found = _studied(arguments)
     result = found.as_dict()
     if arguments.save:
-        text = json.dumps(_plain(found.saved()), ensure_ascii=False)
+        text = json.dumps(_plain(result) | found.saved(), ensure_ascii=False, allow_nan=False)
         write_atomically(Path(arguments.save), text + "\n")
+    print(_json(result) if arguments.json else described(result))
+    return 0
+
+
+def _fit_by(arguments: argparse.Namespace) -> int:
+    """One fit for each value of a column; a group that cannot be fitted says why."""
+    if arguments.save:
+        raise ValueError("--save keeps one fit: give --where in place of --by")
+    column = arguments.by
+    every = _runs(arguments)
+    values = list(dict.fromkeys(str(row.cells.get(column)) for row in every.rows))
+    if not any(column in row.cells for row in every.rows):
+        raise ValueError(f"{every.source} has no column {column!r} to make groups of")
+    if len(values) > 100:
+        raise ValueError(f"--by {column} would make {len(values)} fits; 100 are the most")
+    groups: dict[str, Any] = {}
+    for value in values:
+        part = every.select(np.array([str(r.cells.get(column)) == value for r in every.rows]))
+        gone = {f"not {column}={value}": len(every) - len(part)}
+        part = Runs(**{**part.__dict__, "left_out": every.left_out | gone})
+        try:
+            groups[value] = _studied(arguments, part).as_dict()
+        except ValueError as error:
+            groups[value] = {"error": str(error)}
+    if all("error" in group for group in groups.values()):
+        value, group = next(iter(groups.items()))
+        raise ValueError(f"no group can be fitted; {column}={value}: {group['error']}")
     if arguments.json:
-        print(json.dumps(_plain(result), ensure_ascii=False))
-    else:
-        print(described(result))
+        print(_json({"by": column, "groups": groups}))
+        return 0
+    for value, group in groups.items():
+        text = f"not fitted: {group['error']}" if "error" in group else described(group)
+        print(f"{column}={value}: {text}\n")
     return 0
 
 
 def _predict(arguments: argparse.Namespace) -> int:
-    path = Path(arguments.runs)
-    record = _record(path)
+    record = _record([Path(name) for name in arguments.runs])
     if record is None:
         found = _studied(arguments)
-        predictor, constants = FittedLaw.of(found), found.fit.constants
+        predictor, constants = found.fitted_law(), found.fit.constants
+        source = f"fitted to {len(found.runs)} runs of {found.runs.source}"
     else:
+        _refuse_fit_options(arguments)
+        path = arguments.runs[0]
         try:
             predictor, constants = FittedLaw.loaded(record), record
         except ValueError as error:
             raise ValueError(f"{path}: {error}") from None
+        source = f"saved in {path}"
     law = predictor.law
-    columns = _asked(arguments, law, constants)
-    x = np.stack([columns[name] for name in law.inputs], axis=1)
+    names: list[dict[str, Any]] = []
+    if arguments.schedule:
+        x, names = scheduled(Path(arguments.schedule), law, predictor.memory)
+    else:
+        columns = asked(arguments, law, constants)
+        x = np.stack([columns[name] for name in law.inputs], axis=1)
     rows = [
         {name: float(value) for name, value in zip(law.inputs, inputs, strict=True)} | row
         for inputs, row in zip(x, predictor.rows(x, arguments.seed), strict=True)
     ]
+    rows = [name | row for name, row in zip(names or [{}] * len(rows), rows, strict=True)]
+    said = of_distance(dict(zip(law.inputs, x.T, strict=True)), predictor.fitted)
+    if not all(math.isfinite(row["predicted"]) for row in rows):
+        raise ValueError(f"the law of {source} predicts no finite loss there")
     if arguments.json:
-        print(json.dumps(_plain({"form": law.form, "predictions": rows}), ensure_ascii=False))
+        print(_json({"form": law.form, "predictions": rows, "remarks": said}))
         return 0
+    print(f"{law.form}, {source}")
     for row in rows:
-        where = "  ".join(f"{name} {row[name]:,.4g}" for name in law.inputs)
-        line = f"{where}   loss {row['predicted']:.4f} nats"
-        if "interval" in row:
-            line += (
-                f"   law {_range(row['interval'])}   a new run {_range(row['new_run'])}   (95 %)"
-            )
-        print(line)
+        print(predicted_line(row, law.inputs))
+    for text in said:
+        print(f"note: {text}")
     return 0
 
 
+def _refuse_fit_options(arguments: argparse.Namespace) -> None:
+    """A saved fit has been made: what says how to fit cannot change it."""
+    usual = {"columns": "", "units": "", "where": [], "best": False, "loss": "huber",
+             "residuals": "log", "fix": ""}  # fmt: skip
+    for name in OF_A_TABLE:
+        if getattr(arguments, name) != usual.get(name):
+            option = "--" + name.replace("_", "-")
+            raise ValueError(f"{option} is for a table; {arguments.runs[0]} is a saved fit")
+
+
 def _report(arguments: argparse.Namespace) -> int:
-    from numpylm.scaling.experiment.sweep import open_plan
     from numpylm.scaling.report.page import write_report
 
     folder = Path(arguments.folder)
     if not (folder / "runs.csv").is_file():
         raise ValueError(f"{folder} has no runs.csv; a report is made of a folder with one")
-    arguments.runs = str(folder / "runs.csv")
-    plan = open_plan(folder, {}) if (folder / "plan.json").is_file() else None
-    arguments.form = arguments.form or (plan.form if plan else "kaplan")
+    arguments.runs = [str(folder / "runs.csv")]
     page = write_report(folder, _studied(arguments))
     print(json.dumps({"report": str(page)}) if arguments.json else f"report: {page}")
     return 0
@@ -88,32 +144,75 @@ def _sweep(arguments: argparse.Namespace) -> int:
 
     found = sweep(arguments)
     if found is not None:
-        print(json.dumps(_plain(found), ensure_ascii=False) if arguments.json else printed(found))
+        print(_json(found) if arguments.json else printed(found))
     return 0
 
 
-def _studied(arguments: argparse.Namespace) -> Study:
+def _runs(arguments: argparse.Namespace) -> Runs:
+    """The table that the options ask for."""
+    if arguments.holdout and arguments.holdout_above is not None:
+        raise ValueError("--holdout and --holdout-above both say which runs are held out")
+    return read_runs(
+        [Path(name) for name in arguments.runs], _pairs(arguments.columns, "columns"),
+        where=arguments.where, holdout=arguments.holdout, best=arguments.best, last=arguments.last,
+        units=_pairs(arguments.units, "units"),
+    )  # fmt: skip
+
+
+def _studied(arguments: argparse.Namespace, runs: Runs | None = None) -> Study:
     """The fit that the options ask for."""
+    form = arguments.form or form_of_plan(Path(arguments.runs[0])) or "chinchilla"
+    if arguments.memory is not None and form != "annealing":
+        raise ValueError(f"--memory is for the annealing law, not for {form}")
+    if arguments.holdout and arguments.holdout_above is not None:
+        raise ValueError("--holdout and --holdout-above both say which runs are held out")
     return study(
-        read_runs(Path(arguments.runs), _pairs(arguments.columns, "columns")),
-        arguments.form or "chinchilla",
+        _runs(arguments) if runs is None else runs,
+        form,
         above=arguments.holdout_above,
         samples=1000 if arguments.bootstrap is None else arguments.bootstrap,
         seed=arguments.seed,
         loss=arguments.loss,
         delta=arguments.delta,
         fixed={name: _float(name, value) for name, value in _pairs(arguments.fix, "fix").items()},
+        tied=_tied(arguments.tie),
+        nats=arguments.residuals == "nats",
+        memory=arguments.memory,
     )
+
+
+def form_of_plan(table: Path) -> str | None:
+    """The form that the plan of a sweep fixed, if there is one beside the table."""
+    from numpylm.scaling.experiment.plan import Plan
+
+    path = table.parent / "plan.json"
+    if table.name != "runs.csv" or not path.is_file():
+        return None
+    try:
+        return Plan.from_json(path.read_text(encoding="utf-8")).form
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}; give --form") from None
+
+
+def _tied(text: str | None) -> tuple[str, str] | None:
+    if text is None:
+        return None
+    pairs = _pairs(text, "tie")
+    if len(pairs) != 1:
+        raise ValueError(f"--tie {text!r} must tie two exponents, as alpha=beta")
+    return next(iter(pairs.items()))
 
 
 def _pairs(text: str, option: str) -> dict[str, str]:
     """ "N=a,D=b" -> {"N": "a", "D": "b"}."""
-    found = {}
+    found: dict[str, str] = {}
     for part in filter(None, text.split(",")):
-        name, equals, value = part.partition("=")
+        name, equals, value = (piece.strip() for piece in part.partition("="))
         if not (name and equals and value):
             raise ValueError(f"--{option} {text!r}: {part!r} is not of the form NAME=VALUE")
-        found[name.strip()] = value.strip()
+        if name in found:
+            raise ValueError(f"--{option} {text!r} says {name} twice")
+        found[name] = value
     return found
 
 
@@ -124,82 +223,19 @@ def _float(name: str, value: str) -> float:
         raise ValueError(f"--fix {name}={value}: {value!r} is no number") from None
 
 
-def _asked(
-    arguments: argparse.Namespace, law: Law, constants: dict[str, float]
-) -> dict[str, np.ndarray]:
-    """The inputs (m,) at which a prediction is wanted, by column."""
-    form, inputs = law.form, law.inputs
-    given = {"N": arguments.params, "D": arguments.tokens, "U": arguments.unique,
-             "C": arguments.compute}  # fmt: skip
-    if arguments.compute and {"N", "D"} <= set(inputs) and not arguments.params:
-        best = optimum(form, constants, np.array(arguments.compute))
-        return {"N": best.parameters, "D": best.tokens, "U": best.tokens}
-    if "U" in inputs and not arguments.unique:
-        given["U"] = arguments.tokens
-    options = {"N": "--params", "D": "--tokens", "U": "--unique", "C": "--compute"}
-    missing = [options.get(name, name) for name in inputs if not given.get(name)]
-    if missing:
-        raise ValueError(f"a prediction of {form} needs {' and '.join(missing)}")
-    lengths = {len(given[name]) for name in inputs}
-    if len(lengths) > 1:
-        raise ValueError(f"give as many values for each of {', '.join(inputs)}, not "
-                         f"{', '.join(str(len(given[name])) for name in inputs)}")  # fmt: skip
-    columns = {name: np.array(given[name]) for name in inputs}
-    for name, values in columns.items():
-        if not (np.isfinite(values) & (values > 0)).all():
-            raise ValueError(f"{options[name]} {values.min():g} must be positive")
-    return columns
-
-
-def _record(path: Path) -> dict[str, Any] | None:
+def _record(paths: list[Path]) -> dict[str, Any] | None:
     """A fit that was printed or saved as JSON; None if the file is a table of runs."""
-    if path.suffix in (".csv", ".jsonl"):
+    if len(paths) > 1 or paths[0].suffix in (".csv", ".tsv", ".jsonl"):
         return None
     try:
-        record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError:
+        record = json.loads(paths[0].read_text(encoding="utf-8"))
+    except (ValueError, RecursionError):
         return None  # the reader of tables says what is wrong with it
     return record if isinstance(record, dict) else None
 
 
-def described(result: dict[str, Any]) -> str:
-    """A fit for a reader: the hold-out first, then the constants."""
-    lines = [f"{result['form']}, {result['runs']} runs of {result['source']}"
-             + (f" ({result['derived']})" if result["derived"] else "")]  # fmt: skip
-    holdout = result["holdout"]
-    if holdout:
-        lines.append(f"held out above {holdout['above']:g} FLOPs: largest error "
-                     f"{holdout['largest_error']:.2%}")  # fmt: skip
-        for row in holdout["runs"]:
-            line = f"  {row['run']:<20} C {row.get('C', math.nan):.3g}  measured {row['loss']:.4f}"
-            line += f"  predicted {row['predicted']:.4f} ({row['error']:+.2%})"
-            lines.append(line + (f"  {_range(row['new_run'])}" if "new_run" in row else ""))
-    names = [n for n in result if n in ("E", "A", "B", "C", "gamma") or n in ALL_CONSTANTS]
-    for name in names:
-        interval = result["intervals"].get(name)
-        held = "   held" if name in result["fixed"] else ""
-        spread = f"   {_range(interval)}" if interval else held
-        lines.append(f"  {name:<8} {result[name]:<12.6g}{spread}")
-    if "allocation" in result:
-        a = result["allocation"]
-        spread = f"   {_range(a['interval'])}" if "interval" in a else ""
-        lines.append(f"  N_opt ∝ C^{a['exponent']:.3f}{spread}")
-    threshold = f", δ {result['delta']:g}" if result["delta"] else ""
-    lines.append(
-        f"converged: sum of {result['loss']} terms{threshold} {result['objective']:.10g}, R² "
-        f"{result['r2']:.4f}, gradient {result['gradient']:.0e}, {result['starts_agreeing']} of "
-        f"{result['starts_followed']} starts agree, condition {result['condition']:.0f}"
-    )
-    if result["bootstrap"]:
-        lines.append(f"in brackets: middle 95 % of {result['bootstrap']} resamples of the runs")
-    return "\n".join(lines + [f"note: {text}" for text in result["remarks"]])
-
-
-ALL_CONSTANTS = {"alpha", "beta", "N_c", "D_c", "alpha_N", "alpha_D", "R_D", "R_N"}
-
-
-def _range(interval: tuple[float, float]) -> str:
-    return f"[{interval[0]:.4g}, {interval[1]:.4g}]"
+def _json(value: Any) -> str:
+    return json.dumps(_plain(value), ensure_ascii=False, allow_nan=False)
 
 
 def _plain(value: Any) -> Any:

@@ -59,7 +59,7 @@ def sweep(arguments: argparse.Namespace) -> dict[str, Any] | None:
 def summary(plan: Plan, found: Study) -> dict[str, Any]:
     """What ``--json`` prints: the fit, the hold-out, the exponents, the checks."""
     result, path = found.as_dict(), Path(found.runs.source)
-    kept = ("form", "runs", "r2", "intervals", "holdout")
+    kept = ("form", "runs", "r2", "intervals", "holdout", "account", "remarks")
     rows = read_rows(path)
     return {name: result[name] for name in kept} | found.fit.constants | {
         "allocation": [c._asdict() for c in found.counted],
@@ -78,17 +78,18 @@ def printed(result: dict[str, Any]) -> str:
     holdout = result["holdout"]
     lines = [f"{result['form']}, {result['runs']} runs fitted: R² {result['r2']:.4f}"]
     for row in holdout["runs"]:
-        low, high = row["new_run"]
-        inside = "inside" if row["inside"] else "OUTSIDE"
-        lines.append(
+        line = (
             f"  held out at {row['C'] / holdout['above']:4.1f} x the compute, N {row['N']:,.0f}: "
-            f"measured {row['loss']:.4f}, predicted {row['predicted']:.4f} ({row['error']:+.2%}), "
-            f"{inside} [{low:.4f}, {high:.4f}]"
+            f"measured {row['loss']:.4f}, predicted {row['predicted']:.4f} ({row['error']:+.2%})"
         )
+        if "new_run" in row:  # not if the resamples have not converged
+            low, high = row["new_run"]
+            line += f", {'inside' if row['inside'] else 'OUTSIDE'} [{low:.4f}, {high:.4f}]"
+        lines.append(line)
     lines.append("N_opt ∝ C^a, by how N is counted (95 %):")
     for c in result["allocation"]:
-        low, high = c["interval"]
-        lines.append(f"  {COUNTED[c['column']]:<14} a {c['exponent']:.3f} [{low:.3f}, {high:.3f}]")
+        between = "[{:.3f}, {:.3f}]".format(*c["interval"]) if c["interval"] else ""
+        lines.append(f"  {COUNTED[c['column']]:<14} a {c['exponent']:.3f} {between}")
     for c in result["rates"]:
         best = c["rates"][c["losses"].index(min(c["losses"]))]
         lines.append(f"learning rate at width {c['width']}: best at {best:g} times the recipe's, "
@@ -98,6 +99,7 @@ def printed(result: dict[str, Any]) -> str:
                      f"{s['deviation']:.4f} nats")  # fmt: skip
     if result["diverged"]:
         lines.append(f"diverged, and left out: {', '.join(result['diverged'])}")
+    lines += [f"note: {text}" for text in result["remarks"]]
     return "\n".join([*lines, f"report: {result['report']}"])
 
 

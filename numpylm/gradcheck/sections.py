@@ -50,11 +50,16 @@ MAP: dict[str, tuple[str, ...]] = {
     "6.1": ("models/counting.py",),
     "6.2": (
         "scaling/laws/power_laws.py", "scaling/laws/", "scaling/fit/fitting.py",
-        "scaling/fit/minimise.py", "scaling/fit/intervals.py", "scaling/fit/synthetic.py",
+        "scaling/fit/objective.py", "scaling/fit/least_absolute.py", "scaling/fit/minimise.py",
+        "scaling/fit/intervals.py", "scaling/fit/memory.py", "scaling/fit/synthetic.py",
     ),
     "6.3": ("scaling/fit/allocation.py", "scaling/fit/reconciliation.py"),
     "6.4": ("scaling/experiment/sweep.py", "scaling/experiment/"),
-    "6.5": ("scaling/fit/prediction.py", "scaling/fit/run_table.py", "scaling/report/"),
+    "6.5": (
+        "scaling/fit/prediction.py", "scaling/fit/fitted_law.py", "scaling/fit/remarks.py",
+        "scaling/fit/run_table.py", "scaling/fit/runs.py", "scaling/fit/table_file.py",
+        "scaling/fit/conditions.py", "scaling/fit/derived_columns.py", "scaling/report/",
+    ),
     "A": ("gradcheck/check.py", "gradcheck/", "parameters.py"),
 }  # fmt: skip
 

@@ -11,7 +11,7 @@ import numpy as np
 from numpylm.files import write_atomically
 from numpylm.parameters import Array
 from numpylm.plots.style import BLUE, GREEN, VERMILION, use_house_style
-from numpylm.scaling.fit.allocation import Valley, optimum
+from numpylm.scaling.fit.allocation import Valley, around_lowest, optimum
 from numpylm.scaling.fit.prediction import Study
 from numpylm.scaling.fit.run_table import Runs
 
@@ -89,8 +89,8 @@ def isoflop(ax: Axes, found: list[Valley]) -> None:
     """The valley of each budget, its parabola near the minimum, and the minimum."""
     for v, colour in zip(found, colours(np.array([v.compute for v in found])), strict=True):
         ax.plot(v.sizes, v.losses, "o", color=colour, markersize=4, label=f"C {v.compute:.2g}")
-        near = np.abs(np.log(v.sizes / v.sizes[v.losses.argmin()])) <= np.log(6.0)
-        if v.interior and near.sum() >= 3:
+        near = around_lowest(np.log(v.sizes), v.losses)
+        if v.interior:
             curve = np.polyfit(np.log(v.sizes[near] / v.best_size), np.log(v.losses[near]), 2)
             first, last = np.log(v.sizes[near][[0, -1]] / v.best_size)
             x = np.linspace(first, last, 50)
@@ -137,16 +137,18 @@ AXES = {
 
 
 def residuals(axes: Any, study: Study) -> None:
-    """How far each run is from the law, over the inputs of the law: a trend is a wrong form."""
+    """L̂/L − 1 of each run, over the inputs of the law: a trend is a wrong form."""
     fit = study.fit
     law = fit.law
     x = study.runs.inputs(law)
-    percent = -100.0 * np.expm1(fit.residuals)
+    percent = 100.0 * np.expm1(fit.residuals)
     for k, (ax, name) in enumerate(zip(np.atleast_1d(axes), law.inputs, strict=False)):
         ax.axhline(0.0, color="0.5", linewidth=1.0)
         ax.scatter(x[:, k], percent, s=14, color=colours(study.runs.compute), zorder=3)
         ax.set(xscale="log" if (x[:, k] > 0).all() else "linear", xlabel=AXES.get(name, name),
-               ylabel="measured against fitted (%)" if k == 0 else "")  # fmt: skip
+               ylabel="fitted against measured (%)" if k == 0 else "")  # fmt: skip
+        if (x[:, k] > 0).all():
+            _few_ticks(ax, x[:, k])
 
 
 def predicted_measured(ax: Axes, study: Study) -> None:
@@ -182,6 +184,19 @@ def profiles(axes: Any, study: Study) -> None:
         wide = (p.values[shown] > 0).all() and p.values[shown].max() > 5 * p.values[shown].min()
         ax.set(xlabel=p.name, xscale="log" if wide else "linear")
     np.atleast_1d(axes)[0].set_ylabel("rise / threshold of 95 %")
+
+
+def _few_ticks(ax: Axes, x: Array) -> None:
+    """A logarithmic axis in a narrow panel: powers of ten alone, or 1, 2 and 5 if it spans few."""
+    from matplotlib.ticker import LogFormatterSciNotation, LogLocator, NullFormatter
+
+    few = x.max() < 30.0 * x.min()
+    ax.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0) if few else (1.0,), numticks=6))
+    if few:
+        ax.xaxis.set_major_formatter(LogFormatterSciNotation(labelOnlyBase=False,
+                                                             minor_thresholds=(9, 9)))  # fmt: skip
+        ax.tick_params(axis="x", labelsize=8)
+    ax.xaxis.set_minor_formatter(NullFormatter())
 
 
 def _plain_ticks(ax: Axes) -> None:

@@ -6,7 +6,7 @@ import time
 import numpy as np
 import pytest
 
-from numpylm.scaling.fit import fitting
+from numpylm.scaling.fit import fitting, objective
 from numpylm.scaling.fit.fitting import NotConverged, Problem, fit
 from numpylm.scaling.fit.run_table import read_runs
 from numpylm.scaling.laws.forms import FORMS
@@ -115,8 +115,8 @@ def test_runs_that_failed_count_little_under_huber(rng):
 def test_what_has_not_converged_is_no_result(monkeypatch, rng):
     law, (x, _) = FORMS["generalised"], grid()
     y = losses("chinchilla", CHINCHILLA, x) * np.exp(0.01 * rng.standard_normal(len(x)))
-    lazy = fitting.minimise
-    monkeypatch.setattr(fitting, "minimise", lambda *a, **k: lazy(*a, **{**k, "max_steps": 1}))
+    lazy = objective.minimise
+    monkeypatch.setattr(objective, "minimise", lambda *a, **k: lazy(*a, **{**k, "max_steps": 1}))
     with pytest.raises(NotConverged, match="the fit of generalised has not converged"):
         fit(law, x, y)
 

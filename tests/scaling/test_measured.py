@@ -83,6 +83,7 @@ def test_every_budget_has_sizes_enough_for_a_valley():
 def test_a_fit_of_it_takes_seconds_and_predicts(plan):
     start = time.process_time()
     found = study(read_runs(TABLE), plan.form, samples=100)
+    assert found.above == found.runs.compute.max()
     result = found.as_dict()
     assert time.process_time() - start < 10.0
     assert result["r2"] > 0.9

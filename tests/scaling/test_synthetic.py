@@ -21,23 +21,32 @@ def test_the_noise_is_that_of_the_logarithm(rng):
 @pytest.mark.parametrize(("form", "true"), [("kaplan", KAPLAN), ("chinchilla", CHINCHILLA)])
 def test_intervals_cover_the_truth(form, true):
     """Nominally 95 %. Forty simulations take half a minute; the ledger has those of 90."""
-    x, compute = grid()
-    found = coverage(form, true, x, compute, simulations=40, samples=200, seed=10)
+    x, _ = grid()
+    found = coverage(form, true, x, simulations=40, samples=200, seed=10)
     assert found.pop("failed") == 0.0
     assert min(found.values()) >= 0.90, found
     assert np.mean(list(found.values())) <= 0.98, found
+
+
+def test_coverage_of_predictions_counts_the_law_and_a_new_run():
+    """A new run has noise of its own, so the interval of the law alone would hold it too rarely."""
+    x, _ = grid()
+    found = coverage("kaplan", KAPLAN, x, target=10.0 * x[-1], loss="mse", noise=0.01,
+                     simulations=40, samples=100)  # fmt: skip
+    assert 0.85 <= found["law"] <= 1.0
+    assert 0.85 <= found["new run"] <= 1.0
 
 
 def test_coverage_sees_intervals_that_are_too_narrow(monkeypatch):
     """Resamples that hardly differ from the data: the control must notice."""
     from numpylm.scaling.fit import intervals
 
-    def barely(groups, strata, samples, rng):
+    def barely(groups, samples, rng):
         return 1.0 + 0.01 * rng.standard_normal((samples, len(groups)))
 
     monkeypatch.setattr(intervals, "resampled", barely)
-    x, compute = grid(sizes=4)
-    found = coverage("kaplan", KAPLAN, x, compute, simulations=6, samples=20)
+    x, _ = grid(sizes=4)
+    found = coverage("kaplan", KAPLAN, x, simulations=6, samples=20)
     assert max(found[name] for name in KAPLAN) <= 0.5
 
 

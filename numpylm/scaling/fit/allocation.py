@@ -132,8 +132,7 @@ def _lowest(x: Array, y: Array, method: str) -> tuple[float, float, bool]:
         inside = 0 < i < len(fine) - 1
         return math.exp(fine[i]), math.exp(curve[i]), inside
     if 0 < i < len(x) - 1:
-        near = np.abs(x - x[i]) <= math.log(6.0)
-        near |= np.abs(np.arange(len(x)) - i) <= 1
+        near = around_lowest(x, y)
         centre = x[i]
         c2, c1, c0 = np.polyfit(x[near] - centre, y[near], 2)
         if c2 > 0.0:
@@ -141,6 +140,13 @@ def _lowest(x: Array, y: Array, method: str) -> tuple[float, float, bool]:
             if x[0] < centre + at < x[-1]:
                 return math.exp(centre + at), math.exp(c0 + c1 * at + c2 * at * at), True
     return math.exp(x[i]), math.exp(y[i]), False
+
+
+def around_lowest(x: Array, y: Array) -> Array:
+    """The points (n,) of a valley that its parabola goes through: within a factor 6 of the lowest
+    in exp(x), and its neighbours in any case."""
+    i = int(y.argmin())
+    return (np.abs(x - x[i]) <= math.log(6.0)) | (np.abs(np.arange(len(x)) - i) <= 1)
 
 
 def akima(x: Array, y: Array, at: Array) -> Array:

@@ -8,170 +8,168 @@ A row is a run, or a point of its loss curve, with the columns
     loss    nats per token
     U       unique tokens, for the data-constrained law (default: D)
     S1, S2  of the annealing law; or ``step`` and ``learning_rate`` of every point of a curve
-    run     name; rows of one name are one run
-    role    what a run is for, in a table that ``numpylm scaling sweep`` wrote: "fit" and "holdout"
-            are read, others (lr-check, seed, diverged) are left out
+    run     name; rows of one name are one run. Without it each row is a run, but each file of a
+            loss curve is one
+    role    what a run is for, in a table that ``numpylm scaling sweep`` wrote: "fit" rows are
+            fitted, "holdout" rows held out, others (lr-check, seed, diverged) left out
+
+Only what a law reads has to be there: an empty cell is an error when it is used. Every row is
+accounted for: ``Runs.account`` says how many were read, and why some were left out.
 """
 
 from __future__ import annotations
 
-import csv
-import json
 import math
-from dataclasses import dataclass, field, replace
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from numpylm.parameters import Array
-from numpylm.scaling.laws.annealing import annealing_areas
-from numpylm.scaling.laws.power_laws import Law
+from numpylm.scaling.fit.conditions import Condition
+from numpylm.scaling.fit.derived_columns import best_of_each, completed, mean_of_last
+from numpylm.scaling.fit.runs import Runs
+from numpylm.scaling.fit.table_file import Row, columns_of, numbers, read_rows_of
+from numpylm.scaling.laws.annealing import MEMORY
 
 NAMES = ("N", "D", "C", "U", "S1", "S2", "loss", "step", "learning_rate", "run")
-TEXT = {"run"}
 ROLES = ("fit", "holdout")
 MAY_BE_ZERO = {"step", "learning_rate", "S2"}
+UNITS = {"as-is": 1.0, "nats": 1.0, "bits": math.log(2.0), "ones": 1.0, "thousands": 1e3,
+         "millions": 1e6, "billions": 1e9, "trillions": 1e12}  # fmt: skip
+SMALLEST = 50.0  # parameters or tokens: no table has only runs below it
 
 
-@dataclass(frozen=True)
-class Runs:
-    """Columns by name, (n,) each, and the names of the runs."""
+def read_runs(
+    paths: Path | Sequence[Path],
+    columns: dict[str, str] | None = None,
+    *,
+    where: Sequence[str] = (),
+    holdout: str | None = None,
+    units: dict[str, str] | None = None,
+    best: bool = False,
+    last: int | None = None,
+    memory: float = MEMORY,
+) -> Runs:
+    """Runs of one or several .csv, .tsv, .jsonl or .json files.
 
-    columns: dict[str, Array]
-    names: list[str]
-    source: str
-    derived: str = ""  # which column was computed, and how
-    renamed: dict[str, str] = field(default_factory=dict)  # our names to the file's
-    holdout_above: float | None = None  # FLOPs, where the table says which runs are held out
+    columns: our names to the files'. where: conditions that rows must meet. holdout: one that says
+    which are held out (default: the column role). units: of N, D, … and loss, as ``UNITS``; the
+    loss in bits becomes nats. best: of each N and D only the row of the lowest loss. last: of
+    each run only its last row, with the mean loss of so many of its last rows. memory: λ of
+    the annealing law, for S2.
 
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def inputs(self, law: Law) -> Array:
-        """What the law reads, (n, K). Raises ``ValueError`` if a column is missing."""
-        missing = [name for name in law.inputs if name not in self.columns]
-        if missing:
-            raise ValueError(
-                f"{self.source} has no column {', '.join(missing)}, which {law.form} needs; it has "
-                f"{', '.join(self.columns)} (rename with --columns {missing[0]}=NAME)"
-            )
-        return np.stack([self.columns[name] for name in law.inputs], axis=1)
-
-    @property
-    def loss(self) -> Array:
-        """(n,) nats."""
-        return self.columns["loss"]
-
-    @property
-    def compute(self) -> Array:
-        """(n,) FLOPs; where there is none, the position of a row in the table."""
-        return self.columns.get("C", np.arange(1.0, len(self) + 1.0))
-
-    def select(self, kept: Array) -> Runs:
-        """The rows for which booleans (n,) are True."""
-        names = [name for name, keep in zip(self.names, kept, strict=True) if keep]
-        columns = {name: column[kept] for name, column in self.columns.items()}
-        return replace(self, columns=columns, names=names)
-
-
-def read_runs(path: Path, columns: dict[str, str] | None = None) -> Runs:
-    """Runs of a .csv, .jsonl or .json file. ``columns`` maps our names to the file's.
-
-    Raises ``ValueError`` for a column that is not there, a value that is missing, no number or not
-    positive, and for a run that is there twice.
+    Raises ``ValueError``, with file and line, for a file that is no table, a column that is not
+    there, a loss that is missing, no number or not positive, and a run that is there twice.
     """
-    everything = _rows(path)
-    numbered = [(i, row) for i, row in enumerate(everything, 1) if row.get("role", "fit") in ROLES]
-    rows = [row for _, row in numbered]
-    wanted = {name: name for name in NAMES} | (columns or {})
-    for name in columns or {}:
-        if name not in NAMES:
-            raise ValueError(f"--columns {name}=… is none of {', '.join(NAMES)}")
-    header = list(everything[0]) if everything else []
-    found = {name: there for name, there in wanted.items() if there in header}
-    for name, there in wanted.items():
-        if there not in header and (name in (columns or {}) or name == "loss"):
-            raise ValueError(f"{path} has no column {there!r} for {name}; it has "
-                             f"{', '.join(header) or 'no rows'}")  # fmt: skip
-    numbers = {name: np.array([_number(row, there, i, name, path) for i, row in numbered])
-               for name, there in found.items() if name not in TEXT}  # fmt: skip
-    names = [str(row[found["run"]]) for row in rows] if "run" in found else []
-    names = names or [f"row {i}" for i, _ in numbered]
-    runs = _completed(Runs(numbers, names, str(path), renamed=columns or {}))
-    held_out = np.array([row.get("role") == "holdout" for row in rows])
-    above = float(runs.compute[~held_out].max()) if held_out.any() and not held_out.all() else None
-    return replace(runs, holdout_above=above)
+    paths = [paths] if isinstance(paths, Path) else list(paths)
+    columns, units = columns or {}, units or {}
+    for option, names in (("columns", columns), ("units", units)):
+        for name in names:
+            if name not in NAMES:
+                raise ValueError(f"--{option} {name}=… is none of {', '.join(NAMES)}")
+    everything = [row for path in paths for row in read_rows_of(path)]
+    source = " ".join(str(path) for path in paths)
+    header = columns_of(everything)
+    for name in (*columns, "loss"):
+        if columns.get(name, name) not in header:
+            raise ValueError(f"{source} has no column {columns.get(name, name)!r} for {name}; "
+                             f"it has {', '.join(header) or 'no rows'}")  # fmt: skip
+    rows, left_out = _kept(everything, where, columns)
+    if not rows:
+        why = ", ".join(f"{why} {count}" for why, count in left_out.items())
+        raise ValueError(f"{source}: no row is left of {len(everything)} ({why})")
+    called = {name: columns.get(name, name) for name in NAMES}
+    found = {name: there for name, there in called.items() if there in header}
+    numeric, wrong = _numeric(rows, found, units)
+    runs = Runs(
+        numeric, _names(rows, found), source, renamed=columns, rows=rows, wrong=wrong,
+        places=[row.place for row in rows], held_out=np.zeros(len(rows), bool),
+        read=len(everything), left_out=left_out,
+    )  # fmt: skip
+    runs.column("loss")
+    runs = completed(runs, memory)
+    if last is not None:
+        runs = mean_of_last(runs, last)
+    if best:
+        runs = best_of_each(runs)
+    return replace(runs, **_held(runs, holdout))
 
 
-def column_names(path: Path) -> list[str]:
-    """What the columns of a table are called."""
-    rows = _rows(path)
-    return list(rows[0]) if rows else []
+def _kept(
+    rows: list[Row], where: Sequence[str], columns: dict[str, str]
+) -> tuple[list[Row], dict[str, int]]:
+    """The rows to read, and how many are left out for which reason."""
+    left_out: Counter[str] = Counter()
+    for text in where:
+        holds = Condition.parsed(text).holds(rows, columns)
+        left_out[f"not {text}"] += holds.count(False)
+        rows = [row for row, kept in zip(rows, holds, strict=True) if kept]
+    if any(row.cells.get("role") in ROLES for row in rows):
+        for row in rows:
+            if (role := row.cells.get("role", "fit")) not in ROLES:
+                left_out[f"role {role}"] += 1
+        rows = [row for row in rows if row.cells.get("role", "fit") in ROLES]
+    return rows, {why: count for why, count in left_out.items() if count}
 
 
-def _rows(path: Path) -> list[dict]:
-    text = path.read_text(encoding="utf-8")
-    try:
-        if path.suffix == ".jsonl":
-            rows = [json.loads(line) for line in text.splitlines() if line.strip()]
-        elif path.suffix == ".json":
-            rows = json.loads(text)
-        else:
-            rows = list(csv.DictReader(text.splitlines()))
-    except json.JSONDecodeError as error:
-        raise ValueError(f"{path} is not {path.suffix[1:].upper()}: {error}") from None
-    if not isinstance(rows, list) or not all(isinstance(row, dict) for row in rows):
-        raise ValueError(f"{path} must hold a list of runs, each with its columns")
-    return rows
+def _numeric(
+    rows: list[Row], found: dict[str, str], units: dict[str, str]
+) -> tuple[dict[str, Array], dict[str, list[str]]]:
+    """The columns that are numbers, in our units, and what is wrong with their cells."""
+    numeric, wrong = {}, {}
+    for name, there in found.items():
+        if name == "run":
+            continue
+        values, what = numbers(rows, there)
+        unit = units.get(name, "as-is")
+        if unit not in UNITS or (unit in ("bits", "nats")) != (name == "loss" and unit != "as-is"):
+            raise ValueError(f"--units {name}={unit} must be one of {', '.join(UNITS)}; nats and "
+                             "bits are for the loss alone")  # fmt: skip
+        column = np.array(values) * UNITS[unit]
+        for i, value in enumerate(column):
+            if not what[i] and (not math.isfinite(value) or value < 0.0
+                                or (value == 0.0 and name not in MAY_BE_ZERO)):  # fmt: skip
+                at_least = "not be negative" if name in MAY_BE_ZERO else "be positive and finite"
+                what[i] = f"{rows[i].place}: {there} is {values[i]:g}; it must {at_least}"
+        _guard(name, there, column, name in units)
+        numeric[name], wrong[name] = column, what
+    return numeric, wrong
 
 
-def _number(row: dict, there: str, i: int, name: str, path: Path) -> float:
-    """A positive number, or an error that says where it is not."""
-    text = row.get(there)
-    try:
-        value = float(text)
-    except (TypeError, ValueError):
-        what = "is missing" if text in (None, "") else f"{text!r} is no number"
-        raise ValueError(f"{path}, run {i}: {there} {what}") from None
-    if not math.isfinite(value) or (value <= 0 and name not in MAY_BE_ZERO):
-        raise ValueError(f"{path}, run {i}: {there} is {value:g}; it must be positive and finite")
-    return value
+def _guard(name: str, there: str, column: Array, told: bool) -> None:
+    """Refuse numbers that are surely in another unit, unless the unit was told."""
+    if told:
+        return
+    if name in ("N", "D") and np.nanmax(column, initial=0.0) < SMALLEST:
+        raise ValueError(f"{there} is at most {np.nanmax(column):g}: in which unit? Say so with "
+                         f"--units {name}=billions, or {name}=ones")  # fmt: skip
+    lowered = there.lower()
+    if name == "loss" and any(mark in lowered for mark in ("bpb", "bpc", "bits")):
+        raise ValueError(f"{there} seems to be in bits: say --units loss=bits to have nats, or "
+                         "loss=as-is to fit it as it is")  # fmt: skip
+    if name == "loss" and any(mark in lowered for mark in ("ppl", "perplexity")):
+        raise ValueError(f"{there} seems to be a perplexity: its logarithm is the loss in nats")
 
 
-def _completed(runs: Runs) -> Runs:
-    """Add what follows from other columns; refuse what is there twice."""
-    c, derived = dict(runs.columns), ""
-    if "C" not in c and {"N", "D"} <= c.keys():
-        c["C"], derived = 6.0 * c["N"] * c["D"], "C = 6 N D"
-    elif "D" not in c and {"N", "C"} <= c.keys():
-        c["D"], derived = c["C"] / (6.0 * c["N"]), "D = C / (6 N)"
-    elif "N" not in c and {"C", "D"} <= c.keys():
-        c["N"], derived = c["C"] / (6.0 * c["D"]), "N = C / (6 D)"
-    if "U" not in c and "D" in c:
-        c["U"] = c["D"]
-    if "S1" not in c and {"step", "learning_rate"} <= c.keys():
-        c["S1"], c["S2"] = _areas(c["step"], c["learning_rate"], np.array(runs.names))
-    keys = ["loss", *(name for name in ("N", "D", "C", "U", "S1", "S2", "step") if name in c)]
-    seen: dict[tuple[float, ...], int] = {}
-    for i, row in enumerate(zip(*(c[name].tolist() for name in keys), strict=True), 1):
-        if row in seen:
-            raise ValueError(
-                f"{runs.source}: runs {seen[row]} and {i} are the same ("
-                + ", ".join(f"{name} {value:g}" for name, value in zip(keys, row, strict=True))
-                + "); a run that is there twice counts twice"
-            )
-        seen[row] = i
-    return replace(runs, columns=c, derived=derived)
+def _names(rows: list[Row], found: dict[str, str]) -> list[str]:
+    """The run of each row: as the table says; one a file for curves; else one a row."""
+    if "run" in found:
+        return [str(row.cells.get(found["run"])) for row in rows]
+    if {"step", "learning_rate"} <= found.keys():
+        return [row.path.stem for row in rows]
+    return [row.place.rpartition(", ")[2].replace("run", "row") for row in rows]
 
 
-def _areas(step: Array, learning_rate: Array, names: Array) -> tuple[Array, Array]:
-    """S₁ and S₂ of each row; between the rows of a curve its learning rate is interpolated."""
-    s1, s2 = np.empty(len(step)), np.empty(len(step))
-    for name in np.unique(names):
-        rows = np.flatnonzero(names == name)
-        order = rows[np.argsort(step[rows])]
-        every = np.arange(1, int(step[order[-1]]) + 1)
-        areas = annealing_areas(np.interp(every, step[order], learning_rate[order]))
-        at = np.maximum(step[rows].astype(int), 1) - 1
-        s1[rows], s2[rows] = areas[0][at], areas[1][at]
-    return s1, s2
+def _held(runs: Runs, holdout: str | None) -> dict:
+    """Which rows are held out, and what says so."""
+    if holdout is not None:
+        held = np.array(Condition.parsed(holdout).holds(runs.rows, runs.renamed))
+        for part, what in ((held, "predict"), (~held, "fit")):
+            if not part.any():
+                raise ValueError(f"a hold-out of {holdout} leaves nothing to {what}")
+        return {"held_out": held, "held_by": holdout}
+    held = np.array([row.cells.get("role") == "holdout" for row in runs.rows])
+    return {"held_out": held, "held_by": "role" if held.any() else ""}

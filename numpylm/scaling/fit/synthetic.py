@@ -19,7 +19,7 @@ import numpy as np
 
 from numpylm.parameters import Array
 from numpylm.scaling.fit.fitting import NotConverged, fit, predict
-from numpylm.scaling.fit.intervals import bootstrap, strata_of
+from numpylm.scaling.fit.intervals import bootstrap
 from numpylm.scaling.laws.forms import FORMS
 
 
@@ -36,29 +36,39 @@ def coverage(
     form: str,
     constants: dict[str, float],
     x: Array,
-    compute: Array,
     *,
+    target: Array | None = None,
+    loss: str = "huber",
     noise: float = 0.003,
     simulations: int = 100,
     samples: int = 200,
     seed: int = 0,
 ) -> dict[str, float]:
-    """How often the bootstrap's 95 % interval of each constant holds the true one.
+    """How often the bootstrap's 95 % intervals hold what they should, in simulated sets.
 
-    x (n, K) inputs and compute (n,) of the planned runs; noise 0.003 is what seeds make of the
-    loss of a small model. ``failed`` is the share of simulations that could not be fitted.
+    x (n, K) inputs of the planned runs; noise 0.003 is what seeds make of the loss of a small
+    model. Of each constant: the share of sets whose interval holds the true one; with a ``target``
+    (K,) also "law", the true loss there, and "new run", that loss with its own noise. ``failed`` is
+    the share of sets that could not be fitted.
     """
     law, rng, runs = FORMS[form], np.random.default_rng(seed), np.arange(len(x))
-    held, failed = dict.fromkeys(constants, 0), 0
+    held = dict.fromkeys((*constants, *(() if target is None else ("law", "new run"))), 0)
+    failed = 0
     for number in range(simulations):
         y = synthetic_losses(form, constants, x, noise, rng)
         try:
-            boot = bootstrap(fit(law, x, y), runs, strata_of(compute, runs), samples, seed=number)
+            boot = bootstrap(fit(law, x, y, loss=loss), runs, samples, seed=number)
         except NotConverged:
             failed += 1
             continue
-        for name, (low, high) in boot.intervals().items():
-            held[name] += low <= constants[name] <= high
+        true, intervals = dict(constants), boot.intervals()
+        if target is not None:
+            there, (row,) = target[None], boot.at(target[None], number)
+            true["law"] = synthetic_losses(form, constants, there, 0.0, rng)[0]
+            true["new run"] = synthetic_losses(form, constants, there, noise, rng)[0]
+            intervals |= {"law": row["interval"], "new run": row["new_run"]}
+        for name, (low, high) in intervals.items():
+            held[name] += low <= true[name] <= high
     done = max(simulations - failed, 1)
     return {name: count / done for name, count in held.items()} | {"failed": failed / simulations}
 

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from numpylm.parameters import Array
+from numpylm.scaling.laws.power_laws import log_of
 
 MEMORY = 0.999  # λ
 
@@ -88,4 +89,4 @@ class Annealing:
     def theta(self, constants: dict[str, float], centre: Array) -> Array:
         """The coordinates of constants, (P,); NaN where one is missing."""
         a, alpha, drop, e = (constants.get(name, math.nan) for name in self.coordinates)
-        return np.array([math.log(a) - alpha * centre[0], alpha, drop, math.log(e)])
+        return np.array([log_of(a) - alpha * centre[0], alpha, drop, log_of(e)])

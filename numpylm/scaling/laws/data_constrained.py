@@ -19,7 +19,7 @@ from itertools import product
 import numpy as np
 
 from numpylm.parameters import Array
-from numpylm.scaling.laws.power_laws import PowerSum, log_sum_exp
+from numpylm.scaling.laws.power_laws import PowerSum, log_of, log_sum_exp
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ class DataConstrained:
     def theta(self, constants: dict[str, float], centre: Array) -> Array:
         """The coordinates of constants, (P,); NaN where one is missing."""
         plain = _CHINCHILLA.theta(constants, centre[:2])
-        r = [math.log(constants.get(name, math.nan)) for name in ("R_D", "R_N")]
+        r = [log_of(constants.get(name, math.nan)) for name in ("R_D", "R_N")]
         return np.array([*plain[:4], *r, plain[4]])
 
 

@@ -230,12 +230,17 @@ class PowerSum:
             coefficient, exponent = (get[name] for name in self._names(k))
             slope = gamma * exponent
             power = slope if self.gamma == "last" else gamma
-            theta += [power * math.log(coefficient) - slope * m, slope]
+            theta += [power * log_of(coefficient) - slope * m, slope]
         if self.gamma == "last":
-            theta[-1] = math.log(theta[-1])
+            theta[-1] = log_of(theta[-1])
         if self.gamma == "free":
-            theta.append(math.log(gamma))
-        return np.array([*theta, *([math.log(get["E"])] if self.offset else [])])
+            theta.append(log_of(gamma))
+        return np.array([*theta, *([log_of(get["E"])] if self.offset else [])])
+
+
+def log_of(value: float) -> float:
+    """ln value; −∞ of 0, as for an E that is held at 0, and NaN of what has no logarithm."""
+    return math.log(value) if value > 0.0 else -math.inf if value == 0.0 else math.nan
 
 
 def positive_least_squares(columns: Array, floor: float = 1e-4) -> Array:

@@ -28,7 +28,8 @@ from numpylm.scaling.fit.allocation import (
 from numpylm.scaling.fit.fitting import fit
 from numpylm.scaling.fit.intervals import percentiles
 from numpylm.scaling.fit.prediction import Study
-from numpylm.scaling.fit.run_table import column_names, read_runs
+from numpylm.scaling.fit.run_table import read_runs
+from numpylm.scaling.fit.table_file import columns_of, read_rows_of
 from numpylm.scaling.laws.forms import FORMS
 
 COMPARED = ("kaplan", "chinchilla", "generalised")
@@ -70,6 +71,8 @@ def _summary(result: dict[str, Any]) -> list[str]:
         f"{result['starts_agreeing']} of {result['starts_followed']} starts agree), condition "
         f"number {result['condition']:.0f}.",
         "",
+        result["account"] + ".",
+        "",
         *(f"- {text}" for text in result["remarks"]),
         "",
     ]
@@ -77,14 +80,14 @@ def _summary(result: dict[str, Any]) -> list[str]:
 
 def _holdout(holdout: dict[str, Any]) -> list[str]:
     rows = [
-        (row["run"], f"{row['N']:.4g}", f"{row['D']:.4g}", f"{row['C']:.3g}", f"{row['loss']:.4f}",
+        (row["run"], *(f"{row[c]:.4g}" if c in row else "" for c in "NDC"), f"{row['loss']:.4f}",
          f"{row['predicted']:.4f}", f"{row['error']:+.2%}", _interval(row.get("new_run")))
         for row in holdout["runs"]
     ]  # fmt: skip
     inside = holdout["inside"]
     return [
         "## Held-out runs", "",
-        f"Runs above {holdout['above']:g} FLOPs were not fitted. Largest error "
+        f"Not fitted: {holdout['by']}. Mean error {holdout['mean_error']:.2%}, largest error "
         f"**{holdout['largest_error']:.2%}**"
         + ("." if inside is None else f"; {inside} of {len(rows)} inside the 95 % interval."),
         "",
@@ -100,7 +103,10 @@ def _constants(study: Study, result: dict[str, Any]) -> list[str]:
          _interval(result["profile"].get(name)))
         for name, value in study.fit.constants.items()
     ]  # fmt: skip
-    head = ("constant", "fitted", f"bootstrap ({result['bootstrap']} resamples)", "profile")
+    resamples = f"{result['bootstrap']} resamples"
+    if result.get("bootstrap_failed"):
+        resamples += f", {result['bootstrap_failed']} more failed"
+    head = ("constant", "fitted", f"95 %, bootstrap ({resamples})", "profile (a diagnosis)")
     return ["## Constants", "", *_table(head, rows)]
 
 
@@ -212,7 +218,7 @@ def read_curves(
     """
     if not path.is_file():
         return []
-    header = column_names(path)
+    header = columns_of(read_rows_of(path))
     table = read_runs(path, {n: c for n, c in (columns or {}).items() if c in header})
     if "N" not in table.columns or "C" not in table.columns:
         raise ValueError(f"{path} needs the columns run, N, C (or D) and loss")
