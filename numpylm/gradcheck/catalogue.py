@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import fields, replace
 from functools import partial
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -57,6 +58,7 @@ from numpylm.layers import (
     linear,
     multi_head,
     positional,
+    recurrent,
     residual,
     softmax,
 )
@@ -124,12 +126,7 @@ def _whole(model: Any) -> Any:
     return model
 
 
-def _decoder(model: Any) -> Any:
-    return model.decoder
-
-
-def _encoder(model: Any) -> Any:
-    return model.encoder
+_decoder, _encoder = attrgetter("decoder"), attrgetter("encoder")
 
 
 def _first_layer(model: Any) -> Any:
@@ -191,6 +188,7 @@ PAIRS: list[Pair] = [
     _row("leave post-norm", residual, _norm, X, X, norm="post"),
     _row("leave post-norm + dropout", residual, _norm, X, X, norm="post", **frozen_dropout()),
     _row("tanh", activations, None, X),
+    _row("recurrent", recurrent, partial(recurrent.recurrent_init, d_in=D, d_model=F), X),
     _row("softmax", softmax, None, (B, T, S)),
     _row("attention", attention, None, Q, K, VALUES),
     _row("attention causal", attention, None, Q, K, VALUES, causal=True),
