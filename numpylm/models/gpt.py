@@ -150,9 +150,7 @@ class TransformerEncoder:
         )  # fmt: skip
         self.theta, self.p = gpt_init(seed, self.config)
 
-    def forward(
-        self, ids: Array, rng: np.random.Generator | None = None
-    ) -> tuple[Array, GPTCache]:
+    def forward(self, ids: Array, rng: np.random.Generator | None = None) -> tuple[Array, GPTCache]:
         """Logits of the next word, ids (B, T) -> (B, T, V), and the cache; rng: dropout is on."""
         return gpt_forward(self.p, ids, config=self.config, rng=rng)
 
