@@ -103,6 +103,25 @@ def test_float32_stays_float32_and_agrees_with_float64(pair):
         assert np.linalg.norm(a - b) <= 1e-3 * max(1.0, np.linalg.norm(b))
 
 
+LAYERS = [
+    pair.name
+    for pair in BY_NAME.values()
+    if pair.backward.__module__.startswith(("numpylm.layers.", "numpylm.fast."))
+]
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_coordinate_by_coordinate(name):
+    """As a textbook shows the check: one entry after the other is moved up and down."""
+    for error in BY_NAME[name].errors(mode="coordinates"):
+        assert error.relative_error <= 1e-6, str(error)
+
+
+def test_every_module_of_layers_with_a_backward_is_among_them():
+    modules = {b.__module__ for b in public_backwards().values() if ".layers." in b.__module__}
+    assert modules == {BY_NAME[name].backward.__module__ for name in LAYERS} & modules
+
+
 @pytest.mark.parametrize("name", [name for name in BY_NAME if name.startswith("causal_lm")])
 def test_a_whole_model_coordinate_by_coordinate(name):
     for error in BY_NAME[name].errors(mode="coordinates"):
