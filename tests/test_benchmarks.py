@@ -10,14 +10,18 @@ from functools import partial
 import numpy as np
 import pytest
 
+from numpylm.layers.layer_norm import layer_norm_init
+from numpylm.layers.residual import enter_backward, enter_forward
 from numpylm.tasks.causal import CausalLM
 from numpylm.training.state import TrainingState
 from numpylm.training.train_config import TrainConfig
 from numpylm.training.trainer import Trainer
 from tests import benchmarks
 from tests.benchmarks.choices import CHOICES, compare, forms_of
+from tests.benchmarks.claims import first_losses, gradient_share, no_layer_norm, norm_run, recall
 from tests.benchmarks.training import here
 from tests.benchmarks.turns import OwnProcess, alternate
+from tests.tiny import fitted, settings
 
 
 def test_a_training_of_the_benchmark_is_that_of_the_trainer(tmp_path):
@@ -76,3 +80,31 @@ def test_a_rival_is_timed_in_a_process_that_ends_with_its_use(kept_pages):
     del rival
     child.join(timeout=10)
     assert child.exitcode == 0
+
+
+@pytest.mark.parametrize("kind", ["recurrent", "attention"])
+def test_both_readers_learn_to_name_a_symbol_from_nearby(kind):
+    assert recall(kind, 4, seed=1, steps=300) > 0.9
+
+
+def test_over_a_distance_only_the_recurrent_layer_loses_the_gradient():
+    assert gradient_share("recurrent", 64, seed=1, gain=0.5) < 1e-12
+    assert gradient_share("attention", 64, seed=1) > 1e-3
+
+
+def test_without_layer_norm_a_norm_is_the_identity_and_its_parameters_are_unused(rng):
+    x, p = rng.standard_normal((2, 3, 4)), layer_norm_init(4)
+    with no_layer_norm():
+        h, cache = enter_forward(p, x, norm="pre")
+        np.testing.assert_array_equal(h, x)
+        np.testing.assert_array_equal(enter_backward(p, None, h, cache), h)
+    assert (enter_forward(p, x, norm="pre")[0] != x).any()
+    assert len(norm_run("none", 1e-3, seed=1, steps=3)) == 3
+
+
+def test_first_losses_are_those_of_the_trainer(tmp_path):
+    (tmp_path / "text.txt").write_text("the cat sat on the mat, and the dog did not. " * 40)
+    config = settings("causal", tmp_path / "text.txt", context=8)
+    trainer = fitted(tmp_path / "run", config)
+    means = [np.mean(pair) for pair in np.reshape(first_losses(config, 4), (2, 2))]
+    assert means == pytest.approx([m["train_loss"] for m in trainer.run.metrics[1:]])

@@ -97,7 +97,6 @@ def _load_folder(folder: Path, name: str) -> Corpus:
 def _download_wikitext2() -> Path:
     """The folder with the published files, fetched on first use with a progress bar."""
     import pooch
-    import requests
 
     folder = cache_folder() / "wikitext-2"
     for name, expected in WIKITEXT2_GIT_BLOBS.items():
@@ -106,7 +105,7 @@ def _download_wikitext2() -> Path:
             pooch.retrieve(
                 WIKITEXT2 + name, known_hash=None, fname=name, path=folder, progressbar=True
             )
-        except (OSError, requests.RequestException) as error:
+        except OSError as error:
             raise ValueError(
                 f"cannot download WikiText-2 ({type(error).__name__}): put train.txt, valid.txt "
                 "and test.txt into a folder and give it as the corpus"

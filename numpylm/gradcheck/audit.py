@@ -36,6 +36,13 @@ class Pair:
     example: Callable[[np.random.Generator], Example]
     dy: Array | None = None
 
+    @property
+    def names(self) -> tuple[str, str]:
+        """What the backward may be called: the name's first word with ``_backward``, or a class's
+        ``.backward``."""
+        first = self.name.split()[0]
+        return f"{first}_backward", f"{first}.backward"
+
     def errors(self, seed: int = 0, **options: Any) -> list[GradientError]:
         """What ``gradient_errors`` finds on the example; ``options`` such as mode go to it."""
         return self.differences(seed, **options)[1]

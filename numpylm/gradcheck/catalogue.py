@@ -42,7 +42,16 @@ from numpylm.gradcheck.example_inputs import (
     token_labels,
     visible_pairs,
 )
-from numpylm.gradcheck.rows import bert_row, gpt_row, head_row, llama_row, row, seq2seq_row, whole
+from numpylm.gradcheck.rows import (
+    bert_row,
+    gpt_row,
+    head_row,
+    llama_row,
+    row,
+    seq2seq_row,
+    textbook_row,
+    whole,
+)
 from numpylm.layers import (
     activations,
     attention,
@@ -57,6 +66,7 @@ from numpylm.layers import (
     linear,
     multi_head,
     positional,
+    recurrent,
     residual,
     rms_norm,
     rotary,
@@ -142,6 +152,7 @@ PAIRS: list[Pair] = [
     row("leave post-norm", residual, _norm, X, X, norm="post"),
     row("leave post-norm + dropout", residual, _norm, X, X, norm="post", **frozen_dropout()),
     row("tanh", activations, None, X),
+    row("recurrent", recurrent, partial(recurrent.recurrent_init, d_in=D, d_model=F), X),
     row("softmax", softmax, None, (B, T, S)),
     row("attention", attention, None, Q, K, VALUES),
     row("attention causal", attention, None, Q, K, VALUES, causal=True),
@@ -205,6 +216,7 @@ PAIRS: list[Pair] = [
     seq2seq_row("decoder with memory", decoder, X, Y, part=_decoder, memory_mask=padding(S)),
     gpt_row("gpt pre-norm, learned, tied", gpt, whole, token_ids),
     gpt_row("gpt post-norm, sinusoidal, untied", gpt, whole, token_ids, **OTHER),
+    textbook_row(token_ids),
     gpt_row("causal_lm pre-norm, learned, tied", causal, whole, token_ids, targets),
     gpt_row("causal_lm post-norm, sinusoidal, untied", causal, whole, token_ids, targets,
              **OTHER),

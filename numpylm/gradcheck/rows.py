@@ -12,6 +12,7 @@ from numpylm.gradcheck.audit import Example, Pair
 from numpylm.gradcheck.example_inputs import CONTEXT, HEADS, D, F, T, V, jittered, padding
 from numpylm.gradcheck.sections import section_of
 from numpylm.models import bert, gpt, heads, llama, seq2seq
+from numpylm.parameters import Array
 
 CONFIGS = {
     gpt.gpt_init: gpt.GPTConfig,
@@ -77,6 +78,26 @@ def llama_row(name: str, module: Any, part: Callable, *inputs: Any, **choices: A
     init = llama.llama_init
     return row(name, module, lambda rng: part(init(1, config)[1]), *inputs, config=config,
                mask=padding(T))  # fmt: skip
+
+
+def textbook_row(*inputs: Any) -> Pair:
+    """The row of the class ``TransformerEncoder``, whose parameters are its own."""
+    model = gpt.TransformerEncoder(V, D, HEADS, F, 0.2, context=CONTEXT)
+
+    def example(rng: np.random.Generator) -> Example:
+        _, p = jittered(gpt.gpt_init(1, model.config)[1], rng)
+        return p, tuple(x(rng) for x in inputs), {"rng": np.random.default_rng(2)}
+
+    def forward(p: Any, ids: Array, rng: np.random.Generator) -> Any:
+        model.p = p
+        return model.forward(ids, rng)
+
+    def backward(p: Any, dp: Any, dlogits: Array, cache: Any) -> None:
+        model.p = p
+        model.backward(dp, dlogits, cache)
+
+    section = section_of(gpt.__name__)
+    return Pair("TransformerEncoder", f"§{section}", forward, backward, example)
 
 
 def bert_row(name: str, module: Any, *inputs: Any, **choices: Any) -> Pair:

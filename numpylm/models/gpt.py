@@ -4,9 +4,9 @@
     h = decoder(x)                n_layers of causal self-attention and feed-forward
     logits = h Eᵀ  or  h W + b    one score for each word of the vocabulary, (B, T, V)
 
-The logits at position t depend on ids 0 … t and predict id t + 1. The textbook's model has the
-parameters (vocab_size, d_model, n_heads, d_ff, dropout, n_layers); ``GPTConfig`` adds the choices
-in which published models differ. Source: Radford et al. 2018, 2019.
+The logits at position t depend on ids 0 … t and predict id t + 1. ``GPTConfig`` holds the sizes and
+the choices in which published models differ; ``TransformerEncoder``, at the end, is the same model
+under the textbook's name and arguments. Source: Radford et al. 2018, 2019.
 """
 
 from __future__ import annotations
@@ -130,3 +130,43 @@ def gpt_backward(p: GPT, dp: GPT, dlogits: Array, cache: GPTCache) -> None:
         dh = linear_backward(p.output, dp.output, dlogits, cache.output)
     dx, _ = decoder_backward(p.decoder, dp.decoder, dh, cache.decoder)
     input_embedding_backward(p.embedding, dp.embedding, dx, cache.embedding)
+
+
+class TransformerEncoder:
+    """The textbook's class: its name, its five arguments, and parameters that can be trained.
+
+        TransformerEncoder(vocab_size, d_model, nhead, dim_feedforward, dropout)
+
+    The textbook breaks off at the embedding. What follows here is ours: sines as positions, layers
+    of attention and feed-forward with post-norm, relu and a *causal* mask, without which the model
+    would see the word that it is to predict, and a linear output that shares nothing with the
+    embedding. With that mask a stack of encoder layers is what ``models/decoder.py`` holds.
+    """
+
+    def __init__(
+        self,
+        vocab_size: int,
+        d_model: int,
+        nhead: int,
+        dim_feedforward: int,
+        dropout: float,
+        *,
+        n_layers: int = 2,
+        context: int = 35,
+        seed: int = 1,
+    ) -> None:
+        """Raises ``ValueError`` for sizes that cannot work, as ``GPTConfig`` does."""
+        self.config = GPTConfig(
+            vocab_size=vocab_size, d_model=d_model, n_heads=nhead, d_ff=dim_feedforward,
+            dropout=dropout, n_layers=n_layers, context=context,
+            norm="post", activation="relu", positions="sinusoidal", tied=False,
+        )  # fmt: skip
+        self.theta, self.p = gpt_init(seed, self.config)
+
+    def forward(self, ids: Array, rng: np.random.Generator | None = None) -> tuple[Array, GPTCache]:
+        """Logits of the next word, ids (B, T) -> (B, T, V), and the cache; rng: dropout is on."""
+        return gpt_forward(self.p, ids, config=self.config, rng=rng)
+
+    def backward(self, dp: GPT, dlogits: Array, cache: GPTCache) -> None:
+        """Add the gradient of each parameter into dp, which has the shape of ``self.p``."""
+        gpt_backward(self.p, dp, dlogits, cache)

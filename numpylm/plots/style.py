@@ -29,7 +29,7 @@ DASHES = ("-", "--", "-.", ":", (0, (5, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 def use_house_style() -> None:
     """Set matplotlib's defaults: for all figures drawn after this call."""
     import matplotlib
-    from cycler import cycler
+    from matplotlib.rcsetup import cycler
 
     matplotlib.rcParams.update(
         {

@@ -3,7 +3,7 @@
     a     the model and batch of nanogpt-cpu: 4 layers, 4 heads, d_model 128, T 64, batch 12, V 65
     b     the same with T 256, batch 8, V 512
     c     6 layers, 6 heads, d_model 384, T 128, batch 8, V 1000
-    d     the textbook's WikiText-2 recipe: 2 layers, 2 heads, d_model 200, T 35, batch 20, V 33,278
+    d     PyTorch's WikiText-2 recipe: 2 layers, 2 heads, d_model 200, T 35, batch 20, V 33,278
     long  case a's model with one sequence of T 8192
 
 Without dropout; float32; forward, backward, clipping, and AdamW (d: SGD).
@@ -27,7 +27,7 @@ CASES: dict[str, tuple[TrainConfig, int]] = {
         replace(NANO, n_layers=6, n_heads=6, d_model=384, d_ff=1536, context=128, batch_size=8),
         1000,
     ),
-    "d": (replace(preset("wikitext2"), dropout=0.0), 33278),
+    "d": (replace(preset("pytorch-wikitext2"), dropout=0.0), 33278),
     "long": (replace(NANO, context=8192, batch_size=1), 65),
 }
 

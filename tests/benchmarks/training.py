@@ -1,7 +1,7 @@
 """A whole training, here and in PyTorch, from one start on the same batches.
 
     python -m tests.benchmarks.training nanogpt-cpu path/to/tinyshakespeare.txt
-    python -m tests.benchmarks.training wikitext2 path/to/wikitext-2 --evaluations 1
+    python -m tests.benchmarks.training pytorch-wikitext2 path/to/wikitext-2 --evaluations 1
                             [--steps 300] [--threads 1] [--double]
 
 Same parameters at the start, same batches in the same order, no dropout, the same optimiser,
@@ -38,7 +38,9 @@ Train = Callable[[range, list[float]], None]  # steps, and the losses on the val
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("preset", choices=("nanogpt-cpu", "wikitext2", "wikitext2-better"))
+    parser.add_argument(
+        "preset", choices=("nanogpt-cpu", "pytorch-wikitext2", "textbook", "wikitext2-better")
+    )
     parser.add_argument("corpus")
     parser.add_argument("--steps", type=int, help="updates between evaluations")
     parser.add_argument("--evaluations", type=int, help="default: those of the preset")

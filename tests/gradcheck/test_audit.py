@@ -9,6 +9,7 @@ import pytest
 from numpylm.gradcheck.audit import public_backwards, run_audit
 from numpylm.gradcheck.catalogue import PAIRS
 from numpylm.layers.choices import POSITIONS, PositionEncoding
+from numpylm.models.llama import LlamaConfig
 from numpylm.parameters import leaves, pack, view
 
 BY_NAME = {pair.name: pair for pair in PAIRS}
@@ -75,6 +76,7 @@ def shifts(pair):
     _, _, settings = pair.example(np.random.default_rng(0))
     encoding = POSITIONS[getattr(settings.get("config"), "positions", "none")]
     turned = encoding.attend_backward is not PositionEncoding().attend_backward
+    turned |= "grouped_query" in pair.name or isinstance(settings.get("config"), LlamaConfig)
     return SHIFTED.get(pair.name, ()) if turned else (KEY_BIAS, SHIFTED.get(pair.name, KEY_BIAS))
 
 
@@ -87,13 +89,16 @@ def test_only_biases_that_softmax_does_not_see_vanish(pair, audit):
 
 
 def test_every_public_backward_has_a_row():
-    covered = {pair.name.split()[0] + "_backward" for pair in PAIRS}
-    assert covered == set(public_backwards())
+    known = set(public_backwards())
+    covered = [known & set(pair.names) for pair in PAIRS]
+    assert all(len(names) == 1 for names in covered)
+    assert set().union(*covered) == known
 
 
 @rows
 def test_a_row_runs_the_backward_that_it_names(pair):
-    wanted = public_backwards()[pair.name.split()[0] + "_backward"].__code__
+    known = public_backwards()
+    wanted = next(known[name] for name in pair.names if name in known).__code__
     called = set()
     sys.setprofile(lambda frame, event, _: called.add(frame.f_code) if event == "call" else None)
     try:
@@ -110,6 +115,25 @@ def test_float32_stays_float32_and_agrees_with_float64(pair):
         assert a.dtype == np.float32
         assert b.dtype == np.float64
         assert np.linalg.norm(a - b) <= 1e-3 * max(1.0, np.linalg.norm(b))
+
+
+LAYERS = [
+    pair.name
+    for pair in BY_NAME.values()
+    if pair.backward.__module__.startswith(("numpylm.layers.", "numpylm.fast."))
+]
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_a_layer_coordinate_by_coordinate(name):
+    """As a textbook shows the check: one entry after the other is moved up and down."""
+    for error in BY_NAME[name].errors(mode="coordinates"):
+        assert error.relative_error <= 1e-6, str(error)
+
+
+def test_every_module_of_layers_with_a_backward_is_among_them():
+    modules = {b.__module__ for b in public_backwards().values() if ".layers." in b.__module__}
+    assert modules == {BY_NAME[name].backward.__module__ for name in LAYERS} & modules
 
 
 @pytest.mark.parametrize("name", [name for name in BY_NAME if name.startswith("causal_lm")])

@@ -1,11 +1,12 @@
-from dataclasses import FrozenInstanceError
+from dataclasses import FrozenInstanceError, replace
 
 import numpy as np
 import pytest
 
 from numpylm.gradcheck.example_inputs import jittered
-from numpylm.models.gpt import GPTConfig, gpt_forward, gpt_init
-from numpylm.parameters import leaves
+from numpylm.models.gpt import GPTConfig, TransformerEncoder, gpt_forward, gpt_init
+from numpylm.parameters import leaves, view
+from numpylm.training.presets import preset
 
 SMALL = {"vocab_size": 11, "context": 7, "n_layers": 2, "n_heads": 2, "d_model": 8, "d_ff": 10}
 norms = pytest.mark.parametrize("norm", ["pre", "post"])
@@ -116,3 +117,43 @@ def test_what_cannot_work_is_rejected(choices, message):
 def test_a_config_does_not_change():
     with pytest.raises(FrozenInstanceError):
         GPTConfig(**SMALL).d_model = 16
+
+
+def test_the_textbooks_class_is_the_textbooks_preset(ids):
+    """Its five arguments in their order; what the textbook does not give is the preset's."""
+    c = preset("textbook")
+    model = TransformerEncoder(11, c.d_model, c.n_heads, c.d_ff, c.dropout)
+    assert replace(model.config, implementation="plain") == replace(
+        c.model_config(11), implementation="plain"
+    )
+    logits, _ = model.forward(ids)
+    expected, _ = gpt_forward(gpt_init(1, model.config)[1], ids, config=model.config)
+    np.testing.assert_array_equal(logits, expected)
+    assert (model.forward(ids, np.random.default_rng(0))[0] != logits).any(), "dropout"
+
+
+def test_the_textbooks_class_does_not_see_the_word_that_it_predicts(ids):
+    model = TransformerEncoder(11, 8, 2, 10, 0.2)
+    changed = ids.copy()
+    changed[:, 4:] = (ids[:, 4:] + 1) % 11
+    before, after = model.forward(ids)[0], model.forward(changed)[0]
+    np.testing.assert_array_equal(before[:, :4], after[:, :4])
+    assert (before[:, 4:] != after[:, 4:]).any()
+
+
+def test_the_textbooks_class_learns_by_its_backward(ids):
+    """A step against the gradient of one target's logit lowers it by about η ‖g‖²."""
+    model = TransformerEncoder(11, 8, 2, 10, 0.0)
+    logits, cache = model.forward(ids)
+    dlogits = np.zeros_like(logits)
+    dlogits[1, 5, 3] = 1.0
+    gradient = np.zeros_like(model.theta)
+    model.backward(view(model.p, gradient), dlogits, cache)
+    model.theta -= 1e-3 * gradient
+    fall = (logits - model.forward(ids)[0])[1, 5, 3]
+    assert fall == pytest.approx(1e-3 * float(gradient @ gradient), rel=0.05)
+
+
+def test_the_textbooks_class_refuses_what_cannot_work():
+    with pytest.raises(ValueError, match="d_model 10 is not divisible by n_heads 4"):
+        TransformerEncoder(11, 10, 4, 10, 0.2)

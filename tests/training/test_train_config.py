@@ -3,8 +3,10 @@
 import dataclasses
 import json
 
+import numpy as np
 import pytest
 
+from numpylm.data.batches import BPTTColumns
 from numpylm.training.presets import PRESETS, preset
 from numpylm.training.train_config import (
     CHOICES,
@@ -26,8 +28,20 @@ def test_nanogpt_cpu_is_the_published_configuration():
     assert (c.weight_decay, c.clip) == (0.1, 1.0)
 
 
-def test_wikitext2_is_the_textbooks_model():
-    c = preset("wikitext2")
+def test_textbook_has_what_the_textbook_gives():
+    """batch_size 128 and bptt_len 35 of its §5.1, the order of parts of its §3.1; whole epochs."""
+    c = preset("textbook")
+    assert (c.corpus, c.tokenizer, c.batching) == ("wikitext2", "word", "bptt")
+    assert (c.batch_size, c.context) == (128, 35)
+    assert (c.norm, c.positions, c.tied) == ("post", "sinusoidal", False)
+    epoch = BPTTColumns(np.zeros(2_088_628, np.int8), c.batch_size, c.context).chunks_per_epoch
+    assert c.steps % epoch == 0
+    assert c.eval_every == c.decay_every == epoch
+
+
+def test_pytorch_wikitext2_is_the_recipe_of_pytorchs_example():
+    """examples/word_language_model, its Transformer."""
+    c = preset("pytorch-wikitext2")
     assert (c.n_layers, c.n_heads, c.d_model, c.d_ff, c.dropout) == (2, 2, 200, 200, 0.2)
     assert (c.batching, c.batch_size, c.context, c.tokenizer) == ("bptt", 20, 35, "word")
     assert (c.norm, c.activation, c.positions, c.tied) == ("post", "relu", "sinusoidal", False)

@@ -84,7 +84,7 @@ class MutationAudit:
         """The rows that call the function: its own first, then the smallest."""
         code = mutant.function.__code__
         rows = [pair for pair in self.pairs if code in self.called[pair.name]]
-        return sorted(rows, key=lambda pair: f"{pair.name.split()[0]}_backward" != mutant.name)
+        return sorted(rows, key=lambda pair: mutant.name not in pair.names)
 
     def check(self, mutant: Mutant, origin: str = "") -> MutantRow:
         """Try row after row until one betrays the mutant."""
