@@ -33,6 +33,10 @@ def main(argv: list[str] | None = None) -> int:
             from numpylm.cli.book import book
 
             return book(arguments)
+        if arguments.command == "tokenize":
+            from numpylm.cli.tokenize import tokenize
+
+            return tokenize(arguments)
         from numpylm.cli import commands  # after the options are read, so that --help is quick
 
         return getattr(commands, arguments.command)(arguments)
@@ -61,7 +65,7 @@ def _parser() -> argparse.ArgumentParser:
     names = ", ".join(PRESETS)
     commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
 
-    p = _command(commands, "train", "train a model in a run folder")
+    p = add_command(commands, "train", "train a model in a run folder")
     p.add_argument("--preset", help=f"settings to start from: {names} (default: the objective's)")
     p.add_argument("--name", help="of the run folder (default: the preset's or the objective's)")
     p.add_argument("--runs", help="folder of run folders (default: runs)")
@@ -69,7 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_cost(p)
     _add_settings(p, "tiny", [n for n in SETTINGS if n not in FINETUNING])
 
-    p = _command(commands, "finetune", "fine-tune a trained model for another task or text")
+    p = add_command(commands, "finetune", "fine-tune a trained model for another task or text")
     p.add_argument("run", help="the run folder to start from, such as runs/bert")
     p.add_argument("task", choices=tuple(TASKS), help="what is to be learned now")
     p.add_argument("--name", help="of the run folder (default: the task's)")
@@ -79,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     taken = {"objective", "pretrained", *INHERITED}
     _add_settings(p, "", [n for n in SETTINGS if n not in taken])
 
-    p = _command(commands, "predict", "let a trained model answer")
+    p = add_command(commands, "predict", "let a trained model answer")
     p.add_argument("run", help="a run folder, such as runs/translation")
     p.add_argument("text", nargs="*", help="a text, a story, a sentence with [MASK]; or --file")
     p.add_argument("--file", help="one text a line")
@@ -88,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--attention", metavar="PNG",
                    help="draw where an encoder-decoder looked (last text)")  # fmt: skip
 
-    p = _command(commands, "generate", "let a trained model write")
+    p = add_command(commands, "generate", "let a trained model write")
     p.add_argument("run", help="a run folder, such as runs/tiny")
     p.add_argument("--prompt", default="", help="what the text starts with (default: nothing)")
     option(p, "--tokens", 300, "new tokens")
@@ -98,13 +102,17 @@ def _parser() -> argparse.ArgumentParser:
     option(p, "--seed", 0, "same seed, same text")
     option(p, "--samples", 1, "texts, each with the next seed, --- between them")
 
-    p = _command(commands, "evaluate", "loss and perplexity of a trained model")
+    p = add_command(commands, "evaluate", "loss and perplexity of a trained model")
     p.add_argument("run", help="a run folder, such as runs/tiny")
     option(p, "--beam", 1, "for tasks that write a text: hypotheses that are kept; 1: greedy")
     which = p.add_mutually_exclusive_group()
     which.add_argument("--split", choices=("train", "valid", "test"), default="valid",
                        help="of the run's corpus, all full windows (default: valid)")  # fmt: skip
     which.add_argument("--text", metavar="FILE", help="a text file instead, every token of it")
+
+    from numpylm.cli.tokenize import add_tokenize
+
+    add_tokenize(commands)
 
     from numpylm.cli.scaling_options import add_scaling
 
@@ -114,13 +122,13 @@ def _parser() -> argparse.ArgumentParser:
 
     add_book(commands)
 
-    p = _command(commands, "gradcheck", "check every gradient by finite differences")
+    p = add_command(commands, "gradcheck", "check every gradient by finite differences")
     option(p, "--seed", 0, "of the example inputs")
     option(p, "--bar", 1e-6, "largest relative error that passes")
     p.add_argument("--mutants", action="store_true",
                    help="plant wrong gradients: is each caught?")  # fmt: skip
 
-    p = _command(commands, "bench", "time training steps on this machine")
+    p = add_command(commands, "bench", "time training steps on this machine")
     option(p, "--preset", "nanogpt-cpu", f"settings to start from: {names}")
     option(p, "--vocab-size", 65, "size of the vocabulary, V")
     option(p, "--seconds", 10.0, "how long to measure")
@@ -142,7 +150,8 @@ def _add_cost(parser: argparse.ArgumentParser) -> None:
         group.add_argument(f"--{name}", type=float, metavar=metavar, help=f"dry run: {meaning}")
 
 
-def _command(commands: Any, name: str, meaning: str) -> argparse.ArgumentParser:
+def add_command(commands: Any, name: str, meaning: str) -> argparse.ArgumentParser:
+    """A command with ``--json``, and ``meaning`` as its help."""
     parser = commands.add_parser(
         name,
         help=meaning,

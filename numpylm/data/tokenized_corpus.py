@@ -35,7 +35,8 @@ class TokenizedCorpus:
         corpus = load_corpus(config.corpus)
         if tokenizer is None:
             others = corpus.valid + corpus.test
-            tokenizer = train_tokenizer(config.tokenizer, corpus.train, others, config.min_count)
+            kind, size = config.tokenizer, config.vocab_size
+            tokenizer = train_tokenizer(kind, corpus.train, others, config.min_count, size)
         train, valid, test = map(tokenizer.encode, (corpus.train, corpus.valid, corpus.test))
         require_window(train, config.context, "training")
         require_window(valid, config.context, "validation")

@@ -4,6 +4,7 @@
     word    words between white space, ``<eos>`` at the end of each line, ``<unk>`` for words that
             are rarer than a threshold (the WikiText-2 convention, Merity et al. 2016)
     byte    the 256 bytes of UTF-8: any text round-trips exactly
+    bpe     subwords that are learned from the text (``data/bpe.py``): exact, and shorter
 
 A tokenizer is written to ``tokenizer.json`` and read back from it; the file is data, never code.
 """
@@ -26,7 +27,7 @@ UNKNOWN, END = "<unk>", "<eos>"
 
 
 class Tokenizer(Protocol):
-    """What the three kinds have in common."""
+    """What the kinds have in common."""
 
     @property
     def kind(self) -> str: ...
@@ -161,10 +162,12 @@ class ByteTokenizer:
         return json.dumps({"kind": self.kind})
 
 
-def train_tokenizer(kind: str, train: str, others: str = "", min_count: int = 1) -> Tokenizer:
+def train_tokenizer(
+    kind: str, train: str, others: str = "", min_count: int = 1, vocab_size: int = 8192
+) -> Tokenizer:
     """A tokenizer of that kind for a corpus.
 
-    The word vocabulary counts the training text alone. The characters are those of the whole
+    Words and subwords are counted in the training text alone. The characters are those of the whole
     corpus (``others`` too): an alphabet gives nothing away, and the text needs no ``<unk>``.
     """
     if kind == "char":
@@ -173,13 +176,24 @@ def train_tokenizer(kind: str, train: str, others: str = "", min_count: int = 1)
         return WordTokenizer.train(train, min_count)
     if kind == "byte":
         return ByteTokenizer()
-    raise ValueError(f"tokenizer {kind!r} is none of char, word, byte")
+    if kind == "bpe":
+        from numpylm.data.bpe import train_bpe
+
+        return train_bpe(train, vocab_size)
+    raise ValueError(f"tokenizer {kind!r} is none of char, word, byte, bpe")
 
 
 def tokenizer_from_json(text: str) -> Tokenizer:
-    """Read back what ``to_json`` wrote. Raises ``ValueError`` for anything else."""
+    """Read back what ``to_json`` wrote, or Hugging Face's ``tokenizer.json``.
+
+    Raises ``ValueError`` for anything else.
+    """
     try:
         data: Any = parse_json(text)
+        if isinstance(data, dict) and "model" in data:  # Hugging Face's format, also of our bpe
+            from numpylm.data.tokenizer_json import parse_tokenizer
+
+            return parse_tokenizer(data)
         kind = data["kind"]
         if kind == "char" and type(data["symbols"]) is str:
             return CharTokenizer(data["symbols"])

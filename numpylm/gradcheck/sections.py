@@ -38,6 +38,9 @@ MAP: dict[str, tuple[str, ...]] = {
     "4.3": ("layers/positional.py", "layers/rotary.py"),
     "5.1": (
         "data/vocabulary.py", "data/corpus.py", "data/batches.py", "data/tokenized_corpus.py",
+        "data/bpe.py", "data/split_patterns.py", "data/subword.py", "data/sentencepiece.py",
+        "data/wordpiece.py", "data/tokenizer_json.py", "data/tokenizer_json_writer.py",
+        "data/tokenizer_files.py",
     ),
     "5.2": (
         "models/gpt.py", "models/llama.py", "models/language_models.py",

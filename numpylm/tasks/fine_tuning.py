@@ -62,7 +62,8 @@ class HeadTask(DatasetTask):
         dataset = cls.read(settings)
         if vocabulary is None:
             text = "\n".join(cls.text(example) for example in dataset.train)
-            tokenizer = train_tokenizer(settings.tokenizer, text, "", settings.min_count)
+            kind, size = settings.tokenizer, settings.vocab_size
+            tokenizer = train_tokenizer(kind, text, "", settings.min_count, size)
             vocabulary = Vocabulary(tokenizer)
         if not vocabulary.labels:
             labels = {label for example in dataset.train for label in cls.labels(example)}
@@ -152,7 +153,10 @@ class HeadTask(DatasetTask):
 
 
 def word_pieces(tokenizer: Tokenizer, words: tuple[str, ...]) -> list[Array]:
-    """The ids of each word; of characters and bytes with the blank that follows it."""
-    blank = " " if tokenizer.kind != "word" else ""
-    pieces = [encode_known(tokenizer, word + blank) for word in words]
+    """The ids of each word; with the blank behind it, of subwords with the blank before it."""
+    if tokenizer.kind == "bpe":
+        pieces = [tokenizer.encode(" " * (i > 0) + word) for i, word in enumerate(words)]
+    else:
+        blank = " " if tokenizer.kind != "word" else ""
+        pieces = [encode_known(tokenizer, word + blank) for word in words]
     return [piece if len(piece) else np.zeros(1, np.int64) for piece in pieces]

@@ -105,4 +105,6 @@ def _beside_a_gap(tokenizer: Tokenizer, part: str, split: str) -> Array:
 def _name(tokenizer: Tokenizer, token: int) -> str:
     """A token as a text; a byte that is a part of a character by its number."""
     text = tokenizer.decode(np.array([token]))
+    if tokenizer.kind == "bpe" and "\N{REPLACEMENT CHARACTER}" in text:
+        return f"<token {token}>"
     return text if text != "\N{REPLACEMENT CHARACTER}" else f"<0x{token:02x}>"

@@ -64,7 +64,8 @@ class EncoderPretraining(Task):
         if vocabulary is None:
             train = "\n".join(s for d in documents.train for s in d)
             others = "\n".join(s for d in documents.valid + documents.test for s in d)
-            tokenizer = train_tokenizer(settings.tokenizer, train, others, settings.min_count)
+            kind, size = settings.tokenizer, settings.vocab_size
+            tokenizer = train_tokenizer(kind, train, others, settings.min_count, size)
             vocabulary = Vocabulary(tokenizer)
         parts = {"train": documents.train, "valid": documents.valid, "test": documents.test}
         encoded = {n: encode_documents(vocabulary.tokenizer, d) for n, d in parts.items()}
@@ -111,7 +112,12 @@ class EncoderPretraining(Task):
 
 
 def encode_documents(tokenizer: Tokenizer, documents: list[Document]) -> list[list[Array]]:
-    """Ids of each sentence of each document; a blank ends a sentence of characters."""
+    """Ids of each sentence of each document; a blank ends a sentence of characters or bytes.
+
+    Subwords hold the blank in front of a word: there one begins each sentence but the first.
+    """
+    if tokenizer.kind == "bpe":
+        return [[tokenizer.encode(" " * (i > 0) + s) for i, s in enumerate(d)] for d in documents]
     blank = " " if tokenizer.kind != "word" else ""
     return [[tokenizer.encode(s + blank) for s in d] for d in documents]
 
@@ -120,10 +126,11 @@ def word_starts(tokenizer: Tokenizer, ids: Array, special: SpecialTokens) -> Arr
     """Booleans (B, T): where a word begins. Every token of a word tokenizer is one."""
     if tokenizer.kind == "word":
         return np.ones(ids.shape, bool)
-    blank = np.array([tokenizer.decode(np.array([i])).isspace() for i in range(special.size)])
-    blank = np.append(blank, np.ones(special.vocab_size - special.size, bool))[ids]
-    before = np.pad(blank[:, :-1], ((0, 0), (1, 0)), constant_values=True)
-    return blank | before
+    pieces = [tokenizer.decode(np.array([i])) for i in range(special.size)]
+    others = np.ones(special.vocab_size - special.size, bool)
+    begins = np.append([piece[:1].isspace() for piece in pieces], others)[ids]
+    ends = np.append([piece[-1:].isspace() for piece in pieces], others)[ids]
+    return begins | np.pad(ends[:, :-1], ((0, 0), (1, 0)), constant_values=True)
 
 
 def _widened(rows: Array, width: int) -> Array:

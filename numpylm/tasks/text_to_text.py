@@ -184,7 +184,8 @@ def pair_vocabulary(settings: Any, pairs: Iterable[Pair]) -> Vocabulary:
     """Tokenizers of the training pairs: one for both sides, or one each."""
 
     def tokenizer(texts: list[str]) -> Tokenizer:
-        return train_tokenizer(settings.tokenizer, "\n".join(texts), "", settings.min_count)
+        kind, size = settings.tokenizer, settings.vocab_size
+        return train_tokenizer(kind, "\n".join(texts), "", settings.min_count, size)
 
     sources, targets = [p.source for p in pairs], [p.target for p in pairs]
     if settings.shared_vocabulary:

@@ -21,7 +21,7 @@ from numpylm.training.train_config import TrainConfig
 OPEN = ("dropout", "implementation")
 INHERITED = (
     *(f.name for f in fields(StackConfig) if f.name not in OPEN),
-    "tied", "tokenizer", "min_count", "context", "shared_vocabulary",
+    "tied", "tokenizer", "min_count", "vocab_size", "context", "shared_vocabulary",
 )  # fmt: skip
 
 

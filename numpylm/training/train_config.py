@@ -19,7 +19,7 @@ from numpylm.tasks.task import Task
 
 CHOICES = {
     "objective": tuple(TASKS),
-    "tokenizer": ("char", "word", "byte"),
+    "tokenizer": ("char", "word", "byte", "bpe"),
     "batching": ("windows", "bptt"),
     **STACK_CHOICES,
     "optimizer": ("adamw", "adam", "sgd"),
@@ -30,6 +30,7 @@ CHOICES = {
 READ_BY: dict[str, tuple[str, tuple[str, ...]]] = (
     {
         "min_count": ("tokenizer", ("word",)),
+        "vocab_size": ("tokenizer", ("bpe",)),
         "min_lr": ("schedule", ("cosine",)),
         "decay_every": ("schedule", ("step",)),
         "decay_factor": ("schedule", ("step", "plateau")),
@@ -63,6 +64,7 @@ class TrainConfig:
     corpus: str = _setting("data", "pydoc", "pydoc, wikitext2, generated, a file or a folder")
     tokenizer: str = _setting("data", "char", "what a token is")
     min_count: int = _setting("data", 1, "word tokenizer: rarer words become <unk>")
+    vocab_size: int = _setting("data", 8192, "bpe tokenizer: at most this many tokens")
     batching: str = _setting("data", "windows", "random windows, or the textbook's BPTT columns")
     batch_size: int = _setting("data", 12, "sequences in a batch, B")
     context: int = _setting("data", 64, "tokens in a sequence, T")
@@ -115,8 +117,8 @@ class TrainConfig:
     def __post_init__(self) -> None:
         require_types(self)
         require_positive(
-            self, "min_count", "batch_size", "context", "steps", "decay_every", "accumulate",
-            "threads", "eval_every",
+            self, "min_count", "vocab_size", "batch_size", "context", "steps", "decay_every",
+            "accumulate", "threads", "eval_every",
         )  # fmt: skip
         require_choice(self, CHOICES)
         tokens = self.batch_size * self.context * self.accumulate
@@ -175,7 +177,7 @@ class TrainConfig:
 SETTINGS = {f.name: f for f in fields(TrainConfig)}
 # Settings that came after the first version: a run that has none of them has the default, and its
 # fingerprint is made without them.
-ADDED: dict[str, Any] = {"plain": False, "normalisation": "layer"}
+ADDED: dict[str, Any] = {"plain": False, "vocab_size": 8192, "normalisation": "layer"}
 FINETUNING = {n for n, f in SETTINGS.items() if f.metadata["group"] == "fine-tuning"}
 
 

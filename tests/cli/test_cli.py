@@ -146,9 +146,9 @@ def test_bad_input_to_train_writes_nothing(here, capsys, options, message):
 
 def test_unknown_options_exit_with_two(capsys):
     with pytest.raises(SystemExit) as exit_:
-        main(["train", "--tokenizer", "bpe"])
+        main(["train", "--tokenizer", "unigram"])
     assert exit_.value.code == 2
-    assert "invalid choice: 'bpe'" in capsys.readouterr().err
+    assert "invalid choice: 'unigram'" in capsys.readouterr().err
 
 
 def test_bad_input_to_a_run(here, capsys):

@@ -36,7 +36,7 @@ def test_the_most_frequent_word_comes_first():
     assert WordTokenizer.train("b a b c c b").words[2:] == ("b", "c", "a")
 
 
-@pytest.mark.parametrize("kind", ["char", "word", "byte"])
+@pytest.mark.parametrize("kind", ["char", "word", "byte", "bpe"])
 def test_json_round_trip(kind):
     tokenizer = train_tokenizer(kind, "to be or\nnot to be\n")
     again = tokenizer_from_json(tokenizer.to_json())
@@ -66,8 +66,8 @@ def test_a_damaged_file_gives_one_clear_error(text):
 
 
 def test_an_unknown_kind_is_refused():
-    with pytest.raises(ValueError, match="'bpe' is none of"):
-        train_tokenizer("bpe", "text")
+    with pytest.raises(ValueError, match="'unigram' is none of char, word, byte, bpe"):
+        train_tokenizer("unigram", "text")
 
 
 def test_the_alphabet_is_that_of_the_whole_corpus_the_words_are_not():
