@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from numpylm.scaling.laws.annealing import annealing_areas
+from numpylm.scaling.laws.data_constrained import effective
 from numpylm.scaling.laws.forms import FORMS
 from tests.scaling.conftest import CHINCHILLA, KAPLAN, grid, losses
 
@@ -98,3 +99,12 @@ def test_annealing_areas_are_the_double_sum():
             annealing_areas(np.array(bad))
     with pytest.raises(ValueError, match="memory 1.0"):
         annealing_areas(eta, 1.0)
+
+
+def test_repeats_that_are_worth_nothing_are_no_overflow():
+    """A resample may send R* towards 0; warnings are errors here."""
+    with np.errstate(over="raise"):
+        log_ratio, slope, by_r = effective(np.array([0.0, 1.0]), np.array([1e-320, 1e-320]))
+    np.testing.assert_allclose(log_ratio, 0.0, atol=1e-300)
+    assert np.isfinite(slope).all()
+    assert np.isfinite(by_r).all()

@@ -101,7 +101,8 @@ def effective(log_ratio: Array, r: Array) -> tuple[Array, Array, Array]:
     With R = eˣ − 1 repetitions, U'/U = 1 + R* (1 − exp(−R/R*)).
     """
     repetitions = np.expm1(log_ratio)
-    rest = np.exp(-repetitions / r)
-    used = -r * np.expm1(-repetitions / r)  # expm1, as R* may be large
+    with np.errstate(over="ignore"):  # R* near 0: repeats are worth nothing, e^(−∞)
+        rest = np.exp(-repetitions / r)
+        used = -r * np.expm1(-repetitions / r)  # expm1, as R* may be large
     total = 1.0 + used
     return np.log(total), rest * (repetitions + 1.0) / total, (used - repetitions * rest) / total
