@@ -37,6 +37,10 @@ def main(argv: list[str] | None = None) -> int:
             from numpylm.cli.tokenize import tokenize
 
             return tokenize(arguments)
+        if arguments.command == "models":
+            from numpylm.cli.models import models
+
+            return models(arguments)
         from numpylm.cli import commands  # after the options are read, so that --help is quick
 
         return getattr(commands, arguments.command)(arguments)
@@ -92,8 +96,8 @@ def _parser() -> argparse.ArgumentParser:
     p.add_argument("--attention", metavar="PNG",
                    help="draw where an encoder-decoder looked (last text)")  # fmt: skip
 
-    p = add_command(commands, "generate", "let a trained model write")
-    p.add_argument("run", help="a run folder, such as runs/tiny")
+    p = add_command(commands, "generate", "let a trained or published model write")
+    p.add_argument("run", help="a run folder, such as runs/tiny; a published model (see models)")
     p.add_argument("--prompt", default="", help="what the text starts with (default: nothing)")
     option(p, "--tokens", 300, "new tokens")
     option(p, "--temperature", 0.8, "0: greedy; 1: the model's own")
@@ -113,6 +117,7 @@ def _parser() -> argparse.ArgumentParser:
     from numpylm.cli.tokenize import add_tokenize
 
     add_tokenize(commands)
+    add_command(commands, "models", "published models that are known by name, and how to get them")
 
     from numpylm.cli.scaling_options import add_scaling
 

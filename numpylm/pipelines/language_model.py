@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ from numpylm.data.batches import evaluation_windows
 from numpylm.data.vocabulary import Tokenizer
 from numpylm.generation.kv_cache import CachedGPT
 from numpylm.generation.sampling import generate
+from numpylm.hub.known import place_of
+from numpylm.hub.loading import is_published, load_published
 from numpylm.models.language_models import LANGUAGE_MODELS
 from numpylm.objectives.causal import causal_lm_backward, causal_lm_forward
 from numpylm.parameters import Array, leaves, view
@@ -30,7 +33,8 @@ class LanguageModel:
     p: Any
     config: Any
     tokenizer: Tokenizer
-    step: int  # updates made when it was saved
+    step: int = 0  # updates made when it was saved
+    ends: tuple[int, ...] = ()  # ids after which a text is over
 
     def __repr__(self) -> str:
         size = sum(a.size for _, a in leaves(self.p))
@@ -57,7 +61,7 @@ class LanguageModel:
         gives the same text. Raises ``ValueError`` for a prompt with characters that the vocabulary
         does not know, or settings out of range (see ``generation.sampling``).
         """
-        ids = self.tokenizer.encode(prompt) if prompt else self._start()
+        ids = self._read(prompt) if prompt else self._start()
         if len(ids) == 0:
             raise ValueError(f"the prompt {prompt!r} holds no token")
         if seed < 0:
@@ -66,6 +70,7 @@ class LanguageModel:
             CachedGPT(self.p, self.config), ids, tokens, rng=np.random.default_rng(seed),
             temperature=temperature, top_k=top_k, top_p=top_p,
         )  # fmt: skip
+        new = takewhile(lambda token: token not in self.ends, new)
         yield from self._pieces(int(ids[-1]), new)
 
     def _pieces(self, last: int, new: Iterable[int]) -> Iterator[str]:
@@ -74,7 +79,7 @@ class LanguageModel:
         Decoding the last token again shows what stands between it and the next (a blank, or
         nothing); what stands before it cannot change any more.
         """
-        tail = [last]
+        tail = [] if last in getattr(self.tokenizer, "before", ()) else [last]
         known = len(self.tokenizer.decode(tail))
         for token in new:
             tail.append(token)
@@ -147,20 +152,32 @@ class LanguageModel:
         forward, _ = LANGUAGE_MODELS[type(self.config)]
         return forward(self.p, ids[None], config=self.config)
 
+    def _read(self, text: str) -> Array:
+        """The ids of a text that begins, behind what its model expects in front of one."""
+        before = getattr(self.tokenizer, "before", ())
+        return np.concatenate([before, self.tokenizer.encode(text)]).astype(np.int64)
+
     def _start(self) -> Array:
-        """What stands before a text: the end of a line, or the first token if there is none."""
+        """What stands before a text: what its model expects there, or the end of a line, or the
+        first token if there is neither."""
+        if before := getattr(self.tokenizer, "before", ()):
+            return np.array(before)
         try:
             return self.tokenizer.encode("\n")
         except ValueError:
             return np.zeros(1, np.int64)
 
 
-def load(folder: str | Path) -> LanguageModel:
-    """The model of a run folder, as of its last checkpoint.
+def load(where: str | Path) -> LanguageModel:
+    """The model of a run folder, as of its last checkpoint; or a published one: a Hugging Face
+    folder, a ``.gguf`` or llama2.c's ``.bin`` file, or a name that is known (``numpylm models``).
 
-    Raises ``ValueError`` with one clear line if the folder holds no run, no checkpoint, or a
-    damaged one.
+    Raises ``ValueError`` with one clear line if nothing of it is there, or it is damaged.
     """
+    folder = place_of(str(where))
+    if is_published(folder):
+        p, config, tokenizer, ends = load_published(folder)
+        return LanguageModel(p, config, tokenizer, ends=ends)
     run = open_run(folder)
     if not run.config.task.language_model:
         raise ValueError(
