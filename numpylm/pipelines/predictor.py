@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from numpylm.data.words import using_rules
 from numpylm.parameters import Array
 from numpylm.tasks.architectures import ENCODER_DECODER
 from numpylm.tasks.task import Prediction
@@ -37,7 +38,8 @@ class Predictor:
     @property
     def trained(self) -> Trained:
         """The model with its vocabulary."""
-        return Trained(self.p, self.run.model, self.run.vocabulary, str(self.run.folder))
+        run = self.run
+        return Trained(self.p, run.model, run.vocabulary, str(run.folder), run.corpus)
 
     def predict(self, text: str, *, second: str = "", beam: int = 1) -> Prediction:
         """The answer to one text, a dictionary with plain values.
@@ -56,7 +58,8 @@ class Predictor:
                 f"{self.run.folder} was trained for {self.objective}, which takes "
                 f"{'one text' if second else 'a second text'}"
             )
-        return task.predict(self.trained, text, second=second, beam=beam)
+        with using_rules(self.run.vocabulary.rules):
+            return task.predict(self.trained, text, second=second, beam=beam)
 
     def attention(self, text: str, *, beam: int = 1) -> tuple[list[str], list[str], Array]:
         """(source tokens, target tokens, weights (T, S)) of what an encoder-decoder writes.
@@ -65,7 +68,8 @@ class Predictor:
         target token t; both sequences end with ``</s>``. Raises ``ValueError`` for other models.
         """
         self.require_attention()
-        return self.run.config.task.attention(self.trained, text, beam=beam)
+        with using_rules(self.run.vocabulary.rules):
+            return self.run.config.task.attention(self.trained, text, beam=beam)
 
     def require_attention(self) -> None:
         """Raise ``ValueError`` unless the model is an encoder-decoder."""
