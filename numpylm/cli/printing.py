@@ -51,7 +51,7 @@ def print_scores(trainer: Trainer, results: dict[str, dict[str, dict[str, float]
     print(f"\n{trainer.config.objective}, {trainer.task.summary['name']}:")
     for name, splits in results.items():
         for split, scores in splits.items():
-            figures = "   ".join(f"{n} {v:.4f}" for n, v in scores.items())
+            figures = "   ".join(f"{n} {figure(v)}" for n, v in scores.items())
             print(f"  {name:<13} {split:<6} {figures}")
     for name, value in trainer.run.baselines.items():
         print(f"  {name:<20} {main} {value:.4f}")
@@ -69,7 +69,7 @@ def print_evaluation(
     print(f"perplexity {figures['perplexity']:,.3f}, ", end="")
     print(f"{figures['bits_per_token']:.4f} bits per {unit}")
     for name, value in others.items():
-        print(f"  {name} {value:.4f}")
+        print(f"  {name} {figure(value)}")
 
 
 def print_samples(trainer: Trainer) -> None:
@@ -98,6 +98,11 @@ def print_cost(c: dict) -> None:
     print(f"energy      {1e3 * c['energy_kwh']:.3g} Wh: {c['watts']:.1f} W ({power}), "
           f"PUE {c['pue']:g}")  # fmt: skip
     print(f"CO2e        {c['co2_g']:.3g} g: {c['grid_g_per_kwh']:g} g/kWh")
+
+
+def figure(value: float) -> str:
+    """A score with four digits, a number of things as it is."""
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
 
 
 def perplexity(loss: float) -> float:

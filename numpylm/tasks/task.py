@@ -160,7 +160,7 @@ class Task:
         counts = [
             f"{value:.1%} {name}" if isinstance(value, float) else f"{value:,} {name}"
             for name, value in self.summary.items()
-            if name not in ("name", "sha256")
+            if not isinstance(value, str)  # the corpus, its sha256, what its words are
         ]
         what = f"{self.name} on {self.summary['name']} ({self.settings.tokenizer} tokens)"
         return f"{what}: {', '.join(counts)}"

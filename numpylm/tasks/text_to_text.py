@@ -161,14 +161,17 @@ class PairTask(DatasetTask, EncoderDecoderTask):
     def scores(self, evaluation: Evaluation, split: str, *, beam: int = 1) -> dict[str, float]:
         """The task's own scores of what the model writes for every source of a split.
 
-        A source that is longer than the context gets an empty answer, which counts as wrong.
+        A source that is longer than the context gets an empty answer, which counts as wrong;
+        ``cut`` says how many pairs are longer, in their source or their target.
         Raises ``ValueError`` if there is no such split.
         """
         pairs: list[Pair] = self.dataset.parts[split]
         if not pairs:
             raise ValueError(f"{self.summary['name']} has no {split} split")
         found = self.writer(evaluation).write([pair.source for pair in pairs], beam=beam)
-        return self.data.score(found, [pair.target for pair in pairs])
+        scores = self.data.score(found, [pair.target for pair in pairs])
+        cut = self.summary.get(f"{split}_longer_than_context")
+        return scores | ({"cut": cut} if cut else {})
 
     def samples(self, evaluation: Evaluation, count: int = 3) -> list[str]:
         """Source, answer and reference of the first validation pairs."""

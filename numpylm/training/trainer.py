@@ -206,7 +206,9 @@ class Trainer:
         self.progress |= {"loss_sum": 0.0, "updates": 0}
         self.save()
         if log is not None:
-            others = "".join(f"{n} {v:.4f}   " for n, v in measured.items() if n != "loss")
+            others = "".join(
+                f"{n} {v:.4f}   " for n, v in measured.items() if n not in ("loss", "cut")
+            )
             train = f"train {train_loss:.4f}" if updates else "untrained   "
             with tqdm.external_write_mode():
                 log(
