@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from numpylm.data.vocabulary import WordTokenizer
 from numpylm.data.words import using_rules
 from numpylm.parameters import Array
 from numpylm.tasks.architectures import ENCODER_DECODER
@@ -59,7 +60,22 @@ class Predictor:
                 f"{'one text' if second else 'a second text'}"
             )
         with using_rules(self.run.vocabulary.rules):
-            return task.predict(self.trained, text, second=second, beam=beam)
+            unknown = self._unknown(" ".join([text, second]))
+            return task.predict(self.trained, text, second=second, beam=beam) | unknown
+
+    def _unknown(self, text: str) -> dict[str, float]:
+        """{"unknown": share of the words that are not known} if there are any.
+
+        Raises ``ValueError`` if all are.
+        """
+        tokenizer = self.run.vocabulary.tokenizer
+        split = self.run.config.task.split(text.replace("[MASK]", " "))
+        if not isinstance(tokenizer, WordTokenizer) or not split.strip():
+            return {}
+        share = tokenizer.unknown_words(split)
+        if share == 1.0:
+            raise ValueError(f"the vocabulary of {self.run.folder} knows none of {text!r:.80}")
+        return {"unknown": share} if share else {}
 
     def attention(self, text: str, *, beam: int = 1) -> tuple[list[str], list[str], Array]:
         """(source tokens, target tokens, weights (T, S)) of what an encoder-decoder writes.

@@ -31,7 +31,7 @@ MOST_UNPACKED = 2**28  # bytes that any gzipped file may unpack to; a larger one
 
 
 def read_lines(path: Path, encoding: str = "utf-8") -> list[str]:
-    """The lines of a text file without their ends; LF, CR LF, or in a file without LF a CR ends a line.
+    """The lines of a text file without their ends: LF, CR LF, or in a file without LF a CR.
 
     Raises ``ValueError`` if the file is missing, no gzip although it is called so, empty, or not
     in that encoding.

@@ -109,6 +109,11 @@ class HeadTask(DatasetTask):
         rows = self.rows["train"]
         return self.padded([rows[i] for i in self.buckets.batch(step)])
 
+    @classmethod
+    def tokens(cls, batch: Batch) -> int:
+        """Tokens that are not padding."""
+        return int(np.count_nonzero(batch["mask"]))
+
     def held_out(self, split: str) -> list[Batch]:
         """All examples of a split in their order."""
         rows = self.rows[split]

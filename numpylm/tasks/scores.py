@@ -7,7 +7,8 @@
     macro F1      the mean of the labels' F1: rare labels count as much as frequent ones
 
 Sources: van Rijsbergen 1979, *Information Retrieval*, ch. 7; token F1 as in Rajpurkar et al. 2016,
-arXiv:1606.05250 §6.1 (``squad_normalized``: its evaluate-v1.1.py); spans as in Tjong Kim Sang & De Meulder 2003, W03-0419.
+arXiv:1606.05250 §6.1 (``squad_normalized``: its evaluate-v1.1.py); spans as in
+Tjong Kim Sang & De Meulder 2003, W03-0419.
 """
 
 from __future__ import annotations

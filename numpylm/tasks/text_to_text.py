@@ -54,6 +54,11 @@ class EncoderDecoderTask(Task):
         return Shape(rows, length, batch["source"].shape[1], predicted=None)
 
     @classmethod
+    def tokens(cls, batch: Batch) -> int:
+        """Tokens of the targets, without padding."""
+        return int(np.count_nonzero(batch["target_out"] != IGNORE))
+
+    @classmethod
     def source_ids(cls, trained: Trained, text: str) -> Array:
         """Ids of a source with its end. Raises ``ValueError`` if nothing of it is known."""
         return np.append(trained.ids(cls.split(text), text), trained.special.end)

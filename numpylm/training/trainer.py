@@ -20,6 +20,7 @@ import numpy as np
 from numpylm.files import locked, write_atomically
 from numpylm.optim.adam import decay_of_matrices
 from numpylm.optim.optimizer import Optimizer
+from numpylm.optim.schedule import plateau
 from numpylm.parallel.allocator import keep_freed_pages
 from numpylm.parallel.blas_threads import one_blas_thread
 from numpylm.parallel.shared_memory import shared, shared_zeros
@@ -53,6 +54,7 @@ class Trainer:
         )  # fmt: skip
         # Written to the checkpoint too; the losses are those since the last evaluation.
         self.progress = {"loss_sum": 0.0, "updates": 0, "gradient_norm": 0.0, "tokens": 0}
+        self.progress |= plateau([])
         self.saved_step: int | None = None
 
     @classmethod
@@ -98,12 +100,14 @@ class Trainer:
             raise ValueError(changed)
         run.corpus = task.summary
         trainer = cls(run, task, theta, p)
+        run.metrics = [m for m in run.metrics if m["step"] <= checkpoint.step]
+        if not set(plateau([])) & set(checkpoint.progress):  # of version 1: it is in the metrics
+            checkpoint.progress |= plateau([m["val_loss"] for m in run.metrics])
         if set(checkpoint.progress) != set(trainer.progress):
             raise ValueError(f"{run.checkpoint} is damaged: its progress is not ours")
         copy_into(trainer.optimizer.state, checkpoint.optimizer, run.checkpoint)
         trainer.optimizer.step = trainer.saved_step = checkpoint.step
         trainer.progress = checkpoint.progress
-        run.metrics = [m for m in run.metrics if m["step"] <= checkpoint.step]
         return trainer
 
     @property
@@ -128,7 +132,7 @@ class Trainer:
         ):
             self._require_last()
             if not self.run.metrics:
-                self._measure(parallel, 0.0, log)
+                self._measure(parallel, 0.0, log, again=self.progress["evaluations"] > 0)
             since, seen = time.perf_counter(), self.progress["tokens"]
             while self.step < config.steps:
                 self.update(parallel)
@@ -177,12 +181,15 @@ class Trainer:
         self.progress["loss_sum"] += loss
         self.progress["updates"] += 1
         self.progress["gradient_norm"] = norm
-        self.progress["tokens"] += sum(self.task.tokens(b) for b in batches)
+        # A run that began by counting padding goes on to do so.
+        count = self.task.tokens if self.run.vocabulary.rules > 1 else self.task.positions
+        self.progress["tokens"] += sum(map(count, batches))
 
     def _measure(
-        self, parallel: OneProcess, tokens_per_second: float, log: Callable[[str], object] | None
-    ) -> None:
-        """Evaluate, write metrics and checkpoint, log a line."""
+        self, parallel: OneProcess, tokens_per_second: float, log: Callable[[str], object] | None,
+        *, again: bool = False,
+    ) -> None:  # fmt: skip
+        """Evaluate, write metrics and checkpoint, log a line; ``again`` if it is no new result."""
         from tqdm.auto import tqdm
 
         measured = self.task.measure(parallel, "valid")
@@ -204,6 +211,8 @@ class Trainer:
             }
         )
         self.progress |= {"loss_sum": 0.0, "updates": 0}
+        if not again:
+            self.progress |= plateau([*self._plateau_losses(), val_loss])
         self.save()
         if log is not None:
             others = "".join(
@@ -217,7 +226,13 @@ class Trainer:
                 )
 
     def _learning_rate(self, step: int) -> float:
-        return self.config.learning_rate(step, [m["val_loss"] for m in self.run.metrics])
+        return self.config.learning_rate(step, self._plateau_losses())
+
+    def _plateau_losses(self) -> list[float]:
+        """Losses that have the same best and as many that were no better as those so far."""
+        if not self.progress["evaluations"]:
+            return []
+        return [self.progress["best_val_loss"]] * (1 + int(self.progress["plateaus"]))
 
     def save(self) -> None:
         """Metrics, then checkpoint: after a crash between the two the metrics are cut back."""

@@ -295,3 +295,13 @@ def test_sentinels_are_read_and_written(trained, monkeypatch, tokenizer):
     assert text.replace(" ", "") == "<0>cat<1>dog"
     marks = seen[0][seen[0] >= special.size].tolist()
     assert marks == [*special.sentinels[:2].tolist(), special.end]
+
+
+@pytest.mark.parametrize("name", ["classification", "labelling", "translation", "masked"])
+def test_the_share_of_unknown_words_is_said_and_gibberish_refused(trained, name):
+    """A class of gibberish had a probability of 0.985."""
+    found = load_predictor(trained(name))
+    mask = "[MASK] " if name == "masked" else ""
+    assert found.predict(mask + "the zebra sees qwxz")["unknown"] == 0.5
+    assert "unknown" not in found.predict(mask + "the cat")
+    assert "knows none of" in refused(found, mask + "qwxz zzyx")

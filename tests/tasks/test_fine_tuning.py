@@ -310,3 +310,13 @@ def test_every_task_says_what_it_is_compared_with(tmp_path, name):
     assert objective.counted in objective.batch(0)
     shapes = {a.shape[0] for a in objective.batch(0).values()}
     assert shapes == {4}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_padding_is_not_counted_as_tokens(tmp_path, name):
+    task = load(name, write_task(tmp_path / "data", name))
+    batch = task.padded(task.rows["train"])
+    rows = task.rows["train"]
+    marks = 3 if name == "answering" else 0
+    assert task.tokens(batch) == sum(len(row["ids"]) + marks for row in rows)
+    assert task.tokens(batch) < task.positions(batch) == batch["ids"].size
