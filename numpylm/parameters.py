@@ -27,8 +27,8 @@ def leaves(tree: Any, prefix: str = "") -> Iterator[tuple[str, Array]]:
     Names join fields, keys and indices with dots: ``layers.0.attention.query.weight``.
     ``None`` is an absent part and yields nothing. Raises ``ValueError`` for anything else.
     """
-    if isinstance(tree, np.ndarray):
-        yield prefix, tree
+    if isinstance(tree, np.ndarray | np.generic):  # NumPy's scalars: a sum over all axes is one
+        yield prefix, np.asarray(tree)
     elif tree is not None:
         for name, child in _children(tree, prefix):
             yield from leaves(child, f"{prefix}.{name}" if prefix else name)
@@ -102,8 +102,8 @@ def _map(f: Callable[[Array], Array], tree: Any) -> Any:
     """Apply f to every array, in the order of ``leaves``, keeping the tree's structure."""
     if tree is None:
         return None
-    if isinstance(tree, np.ndarray):
-        return f(tree)
+    if isinstance(tree, np.ndarray | np.generic):
+        return f(np.asarray(tree))
     mapped = [_map(f, child) for _, child in _children(tree, "")]
     if isinstance(tree, dict):
         return dict(zip(tree, mapped, strict=True))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import shlex
 from pathlib import Path
+from typing import Any
 
+from numpylm.gradcheck.audit import AuditRow
 from numpylm.pipelines.language_model import load
 from numpylm.training.trainer import Trainer
 
@@ -19,6 +21,11 @@ def introduce(trainer: Trainer) -> None:
         f"vocabulary {trainer.task.model.vocab_size:,}\n{trainer.task.describe()}",
         flush=True,
     )
+    noise = [f"dropout {c.dropout:g}"] * (c.dropout > 0)
+    if smoothing := trainer.task.training_settings().get("label_smoothing"):
+        noise.append(f"label smoothing {smoothing:g}")
+    if noise:
+        print(f"the training loss is one with {' and '.join(noise)}, the validation loss without")
 
 
 def print_losses(trainer: Trainer) -> None:
@@ -51,7 +58,7 @@ def print_scores(trainer: Trainer, results: dict[str, dict[str, dict[str, float]
     print(f"\n{trainer.config.objective}, {trainer.task.summary['name']}:")
     for name, splits in results.items():
         for split, scores in splits.items():
-            figures = "   ".join(f"{n} {v:.4f}" for n, v in scores.items())
+            figures = "   ".join(f"{n} {figure(v)}" for n, v in scores.items())
             print(f"  {name:<13} {split:<6} {figures}")
     for name, value in trainer.run.baselines.items():
         print(f"  {name:<20} {main} {value:.4f}")
@@ -62,14 +69,20 @@ def print_scores(trainer: Trainer, results: dict[str, dict[str, dict[str, float]
 
 
 def print_evaluation(
-    what: str, figures: dict[str, float], others: dict[str, float], unit: str
+    what: str, figures: dict[str, Any], others: dict[str, float], unit: str
 ) -> None:
     """A loss in nats and in bits, the perplexity, and the task's own scores."""
     print(f"{what}: {figures['loss']:.4f} nats per {unit}, ", end="")
-    print(f"perplexity {figures['perplexity']:,.3f}, ", end="")
+    if figures["perplexity"] is not None:
+        print(f"perplexity {figures['perplexity']:,.3f}, ", end="")
     print(f"{figures['bits_per_token']:.4f} bits per {unit}")
+    if "bits_per_byte" in figures:
+        print(f"  {figures['bits_per_character']:.4f} bits per character, "
+              f"{figures['bits_per_byte']:.4f} per byte: for models of other tokens")  # fmt: skip
+    if "unknown" in figures:
+        print(f"  {figures['unknown']:.1%} of the words are not known: <unk>")
     for name, value in others.items():
-        print(f"  {name} {value:.4f}")
+        print(f"  {name} {figure(value)}")
 
 
 def print_samples(trainer: Trainer) -> None:
@@ -98,6 +111,26 @@ def print_cost(c: dict) -> None:
     print(f"energy      {1e3 * c['energy_kwh']:.3g} Wh: {c['watts']:.1f} W ({power}), "
           f"PUE {c['pue']:g}")  # fmt: skip
     print(f"CO2e        {c['co2_g']:.3g} g: {c['grid_g_per_kwh']:g} g/kWh")
+
+
+def per_text(loss: float, tokens: int, text: str) -> dict[str, float]:
+    """Bits per character and per byte of UTF-8: what models of different tokens compare by."""
+    bits = loss / math.log(2) * tokens
+    return {"bits_per_character": bits / len(text), "bits_per_byte": bits / len(text.encode())}
+
+
+def figure(value: float) -> str:
+    """A score with four digits, a number of things as it is."""
+    return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
+
+
+def print_wrong(rows: list[AuditRow]) -> None:
+    """The wrong rows of a gradient check, the lowest layer first with what is likely."""
+    print(f"WRONG: {len(rows)}, the lowest layer first; mend that one and check again")
+    for row in rows:
+        print(f"  {row.name}" + (f": {row.failure}" if row.failure else ""))
+        for cause in row.causes:
+            print(f"    {cause}")
 
 
 def perplexity(loss: float) -> float:

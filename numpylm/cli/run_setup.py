@@ -8,7 +8,7 @@ from pathlib import Path
 
 from numpylm.data.corpus import BUILT_IN
 from numpylm.tasks.loading import TASKS
-from numpylm.training.presets import PRESET_OF, last_rate, preset
+from numpylm.training.presets import PRESET_OF, last_rate, preset, warmup_of
 from numpylm.training.run_folder import free_name
 from numpylm.training.train_config import SETTINGS, TrainConfig, require_read
 from numpylm.training.trainer import Trainer
@@ -23,7 +23,9 @@ def chosen_settings(arguments: argparse.Namespace) -> TrainConfig:
         start = dataclasses.replace(start, objective=objective)
         if start.corpus == "pydoc":
             start = dataclasses.replace(start, corpus=TASKS[objective].default)
-    config = dataclasses.replace(start, **given, **last_rate(given, start))
+    config = dataclasses.replace(
+        start, **given, **last_rate(given, start), **warmup_of(given, start)
+    )
     require_read(config, given)
     return config
 

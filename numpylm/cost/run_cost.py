@@ -56,7 +56,7 @@ def predict_cost(
     batches = [task.batch(i) for i in range(min(SAMPLE, config.steps * config.accumulate))]
     shapes = [task.shape(batch) for batch in batches]
     per_batch = float(np.mean([step_flops(task.model, shape) for shape in shapes]))
-    tokens = float(np.mean([task.tokens(batch) for batch in batches]))
+    tokens = float(np.mean([task.positions(batch) for batch in batches]))
     updates = config.steps * config.accumulate
     counts = parameter_counts(task.model)
     memory, fits = _memory(task, shapes, counts["total"])

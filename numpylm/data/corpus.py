@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from numpylm.data.pydoc import cache_folder, pydoc_splits
+from numpylm.data.words import line_feeds
 
 WIKITEXT2 = (
     "https://raw.githubusercontent.com/pytorch/examples/"
@@ -67,7 +68,7 @@ def load_corpus(source: str | Path) -> Corpus:
 
 
 def read_text(path: Path) -> str:
-    """A UTF-8 text file, line ends as they are. Raises ``ValueError`` if it is anything else."""
+    """A UTF-8 text file, its lines with LF. Raises ``ValueError`` if it is anything else."""
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -77,7 +78,7 @@ def read_text(path: Path) -> str:
     if b"\0" in data:
         raise ValueError(f"{path} is a binary file (zero byte at {data.index(0)}), not text")
     try:
-        return data.decode("utf-8-sig")  # without a byte-order mark
+        return line_feeds(data.decode("utf-8-sig"))  # without a byte-order mark
     except UnicodeDecodeError as error:
         where = f"byte {data[error.start]:#x} at {error.start}"
         raise ValueError(f"{path} is not UTF-8 text: {where}") from None

@@ -19,10 +19,12 @@ from pathlib import Path
 
 from numpylm.data.corpus import load_corpus
 from numpylm.data.pydoc import prose, stdlib_docstrings
-from numpylm.data.words import split_text
+from numpylm.data.words import rules, split_text
 
 Document = list[str]  # sentences: tokens with one blank between them
-HEADING = re.compile(r"^ = [^=].* = $", re.MULTILINE)
+# A title is alone between blank lines, with one = at each side; in rules 1 anywhere.
+HEADING = re.compile(r"(?:\A|(?<=\n))[ \t]*\n = (?!= )\S.*(?<! =) = ?\n(?=[ \t]*(?:\n|\Z))")
+OLD_HEADING = re.compile(r"^ = [^=].* = $", re.MULTILINE)
 SENTENCE = re.compile(r"(?=\S).*?(?:(?<!\S)[.!?。！？](?: [.!?。！？])*(?!\S)|$)")
 MARKUP = (("@-@", "-"), ("@,@", ","), ("@.@", "."))  # WikiText's marks inside numbers and words
 
@@ -81,8 +83,9 @@ def _pydoc() -> list[list[Document]]:
 
 def _split(text: str) -> list[Document]:
     """Articles of WikiText, or blocks between blank lines, that hold a sentence."""
-    if HEADING.search(text):
-        blocks = HEADING.split(text)
+    heading = OLD_HEADING if rules() == 1 else HEADING
+    if heading.search(text):
+        blocks = heading.split(text)
         paragraphs = [[p for p in b.split("\n") if p.strip() and " = = " not in p] for b in blocks]
         clean = [[" ".join(p.lower().split()) for p in block] for block in paragraphs]
     else:

@@ -121,6 +121,11 @@ class WordTokenizer:
         """The share of ``<unk>`` among ids: a low loss on a text of unknown words means nothing."""
         return float(np.mean(ids == self._ids[UNKNOWN])) if len(ids) else 0.0
 
+    def unknown_words(self, text: str) -> float:
+        """The share of a text's words that are not known; ends of lines are no words."""
+        words = text.split()
+        return sum(w == UNKNOWN or w not in self._ids for w in words) / max(len(words), 1)
+
     def decode(self, ids: Sequence[int] | Array) -> str:
         """The words of a line with blanks between them; ``<eos>`` becomes the end of the line.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import math
 import pkgutil
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from numpylm import fast, layers, models, objectives
-from numpylm.gradcheck.check import BAR, GradientError, compare
+from numpylm.gradcheck.check import BAR, GradientError, WrongGradient, compare
 from numpylm.gradcheck.finite_differences import Differences, central_differences
 from numpylm.parameters import Array
 
@@ -88,8 +89,13 @@ class AuditRow:
     worst_array: str
     vanishing: tuple[str, ...]
     seconds: float
+    package: str = ""  # of the backward: layers, fast, models, objectives
+    causes: tuple[str, ...] = ()  # the arrays whose error is above ``BAR``, with what is likely
+    failure: str = ""  # why nothing could be compared
 
     def __str__(self) -> str:
+        if self.failure:
+            return f"{self.section:<5} {self.name:<42} {self.failure}"
         return (
             f"{self.section:<5} {self.name:<42} {self.n_arrays:>3} arrays {self.n_parameters:>5} "
             f"parameters   worst {self.worst_error:.1e} {self.worst_array}"
@@ -99,11 +105,21 @@ class AuditRow:
 def run_audit(pairs: Iterable[Pair], seed: int = 0) -> Iterator[AuditRow]:
     """Check every pair and yield a row for each; the caller decides what error is too large.
 
-    Raises ``WrongGradient`` where no comparison is possible, as a gradient of the wrong shape.
+    Where no comparison is possible, as with a gradient of the wrong shape or a backward that
+    raises, the row's error is infinite and ``failure`` says why.
     """
     for pair in pairs:
         start = time.perf_counter()
-        errors = pair.errors(seed)
+        package = (*pair.backward.__module__.split("."), "")[1]
+        try:
+            errors = pair.errors(seed)
+        except Exception as error:  # whatever a wrong layer raises: the others are still checked
+            what = "" if isinstance(error, WrongGradient) else f"{type(error).__name__}: "
+            yield AuditRow(
+                pair.name, pair.section, 0, 0, math.inf, "", (), time.perf_counter() - start,
+                package, failure=f"{what}{error}",
+            )  # fmt: skip
+            continue
         worst = max(errors, key=lambda e: np.nan_to_num(e.relative_error, nan=np.inf))
         yield AuditRow(
             pair.name,
@@ -114,7 +130,15 @@ def run_audit(pairs: Iterable[Pair], seed: int = 0) -> Iterator[AuditRow]:
             worst.name,
             tuple(e.name for e in errors if e.vanishes),
             time.perf_counter() - start,
+            package,
+            causes=tuple(str(e) for e in errors if e.cause),
         )
+
+
+def lowest_first(rows: Iterable[AuditRow]) -> list[AuditRow]:
+    """Rows from the lowest layer up: a wrong one makes wrong what is built on it."""
+    order = {p.__name__.split(".")[1]: i for i, p in enumerate((layers, fast, models, objectives))}
+    return sorted(rows, key=lambda row: (order.get(row.package, len(order)), row.n_arrays))
 
 
 def public_backwards() -> dict[str, Callable[..., Any]]:

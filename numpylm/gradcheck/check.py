@@ -25,13 +25,19 @@ Source: central differences and the V of truncation and rounding, Nocedal & Wrig
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 
 from numpylm.gradcheck.diagnosis import Evidence, likely_cause
-from numpylm.gradcheck.finite_differences import Differences, central_differences
+from numpylm.gradcheck.finite_differences import (
+    Differences,
+    central_differences,
+    kinked_entries,
+    off_the_kinks,
+    one_sided,
+)
 from numpylm.parameters import Array, leaves, view
 
 BAR = 1e-6  # the largest relative error of a right gradient
@@ -55,12 +61,21 @@ class GradientError:
     numeric: float
     vanishes: bool
     cause: str = ""
+    directions: int = 0  # over which the error is taken; 0: over the entries
+    argument: str = ""  # what the forward calls an input
+    kinks: tuple[tuple[int, ...], ...] = ()  # entries that were set aside
 
     def __str__(self) -> str:
+        name = f"{self.name} `{self.argument}`" if self.argument and self.cause else self.name
+        where = f"largest of {self.directions} directions" if self.directions else "worst entry"
+        where = where if self.cause else "largest"
         return (
-            f"{self.name} {self.shape}: relative error {self.relative_error:.1e} "
-            f"(largest: analytic {self.analytic:.6g}, numeric {self.numeric:.6g})"
+            f"{name} {self.shape}: relative error {self.relative_error:.1e} "
+            f"({where}: analytic {self.analytic:.6g}, numeric {self.numeric:.6g})"
             + (f"; likely: {self.cause}" if self.cause else "")
+            + (f"; {len(self.kinks)} entries at a kink set aside: " if self.kinks else "")
+            + ", ".join(str(list(k)) for k in self.kinks[:5])
+            + (", …" if len(self.kinks) > 5 else "")
         )
 
 
@@ -116,11 +131,63 @@ def gradient_errors(
     returns_dp : the backward is ``backward(p, dy, cache) -> (dx, dp)`` and does not add into dp.
     options : seed, difference_step, mode, directions, dy and settings of ``central_differences``.
 
+    Where one-sided differences of an entry disagree (ReLU at exactly 0, as in a row of padding with
+    a bias of 0) there is no derivative: the entry is set aside and named in ``kinks``. All others
+    must be right, and all of them again with everything moved off the kink.
+
     Returns a ``GradientError`` for each parameter and each differentiable input. Raises
     ``WrongGradient`` where no comparison is possible: a gradient of the wrong shape or number, or
-    a backward that changes its cache. Writing to dy or an input meets NumPy's "read-only" error.
+    a backward that draws random numbers or changes its cache. Writing to dy or an input meets
+    NumPy's "read-only" error.
     """
-    return compare(central_differences(forward, p, *inputs, **options), backward, returns_dp)
+    differences = central_differences(forward, p, *inputs, **options)
+    errors = compare(differences, backward, returns_dp)
+    suspects = {e.name for e in errors if not e.relative_error <= BAR}
+    kinks = {n: k for n, k in kinked_entries(differences, suspects).items() if k.any()}
+    if not kinks:
+        return errors
+    # Off the kinks all must be right; here the other entries must be.
+    moved = off_the_kinks(differences)
+    elsewhere = {
+        e.name: e
+        for e in compare(
+            central_differences(forward, *moved, **(options | {"dy": differences.dy})),
+            backward, returns_dp,
+        )
+    }  # fmt: skip
+    gradients = _gradients(differences, backward, returns_dp)
+    numeric = {name: entries for name, entries in _numeric_entries(differences, kinks)}
+    return [
+        _beside_kinks(e, elsewhere[e.name], gradients[e.name], numeric[e.name], kinks[e.name])
+        if e.name in kinks
+        else e
+        for e in errors
+    ]
+
+
+def _gradients(d: Differences, backward: Callable, returns_dp: bool) -> dict[str, Array]:
+    found = _run_backward(d, backward, d.evaluate()[1], returns_dp)
+    return {name: g for (name, _), g in zip(d.arrays, found, strict=True)}
+
+
+def _numeric_entries(d: Differences, kinks: dict[str, Array]) -> list[tuple[str, Array]]:
+    """The central differences of every entry of the arrays with kinks."""
+    found = {name: sum(one_sided(d, name)) / 2 for name in kinks}
+    return [(name, np.reshape(n, dict(d.arrays)[name].shape)) for name, n in found.items()]
+
+
+def _beside_kinks(
+    e: GradientError, elsewhere: GradientError, g: Array, numeric: Array, kinks: Array
+) -> GradientError:
+    """The verdict on an array of which some entries are at a kink."""
+    analytic, wanted = g[~kinks], numeric[~kinks]
+    size = np.linalg.norm(analytic) + np.linalg.norm(wanted)
+    beside = float(np.linalg.norm(analytic - wanted) / size) if size else 0.0
+    if beside > 100 * BAR or not elsewhere.relative_error <= BAR:
+        return replace(elsewhere if elsewhere.cause else e, relative_error=max(
+            beside, elsewhere.relative_error))  # fmt: skip
+    places = tuple(tuple(map(int, place)) for place in np.argwhere(kinks))
+    return replace(elsewhere, kinks=places)
 
 
 def compare(
@@ -129,6 +196,7 @@ def compare(
     """Hold a backward against differences of its forward; returns and raises as above."""
     y, cache = d.evaluate()
     gradients = _run_backward(d, backward, cache, returns_dp)
+    _check_number(d, gradients)
     _check_shapes(d.arrays, gradients, _run_backward(d, backward, cache, returns_dp))
     held = {} if returns_dp or d.p is None else dict(leaves(view(d.p, d.buffer)))
     named = {name: g for (name, _), g in zip(d.arrays, gradients, strict=True)}
@@ -140,7 +208,10 @@ def compare(
             buffer=held.get(name), dy=d.dy, others=named, shapes=shapes | {name: g.shape},
             float32=np.float32 in (np.result_type(y), g.dtype),
         )  # fmt: skip
-        errors.append(_verdict(evidence, by_entry=us is None))
+        verdict = _verdict(evidence, by_entry=us is None)
+        errors.append(replace(
+            verdict, directions=len(us or ()), argument=d.arguments.get(name, "")
+        ))  # fmt: skip
     return errors
 
 
@@ -171,17 +242,31 @@ def _along(us: list[Array] | None) -> Callable[[Array], Array]:
     return np.ravel if us is None else lambda g: np.array([np.vdot(g, u) for u in us])
 
 
-def _check_shapes(arrays: list[tuple[str, Array]], gradients: list, again: list) -> None:
+def _check_number(d: Differences, gradients: list) -> None:
+    """Raise ``WrongGradient`` unless there is a gradient for each array."""
+    arrays = d.arrays
     if len(gradients) != len(arrays):
+        names = {f"input {i}": x.dtype for i, x in enumerate(d.inputs)}
+        whole = [
+            f"{n} `{d.arguments.get(n, '')}` is {t}" for n, t in names.items()
+            if n not in dict(arrays)
+        ]  # fmt: skip
+        note = f" ({', '.join(whole)}: only floating-point inputs have one)" if whole else ""
         raise WrongGradient(
             f"backward gives {len(gradients)} gradients for {len(arrays)} arrays: "
-            f"{', '.join(name for name, _ in arrays)}"
+            f"{', '.join(name for name, _ in arrays)}{note}"
         )
+
+
+def _check_shapes(arrays: list[tuple[str, Array]], gradients: list, again: list) -> None:
     for (name, a), g, g2 in zip(arrays, gradients, again, strict=True):
         if np.shape(g) != a.shape:
             raise WrongGradient(f"{name} {a.shape}: its gradient has shape {np.shape(g)}")
         if not np.array_equal(g, g2, equal_nan=True):
-            raise WrongGradient(f"{name}: a second backward on the same cache differs; it changed")
+            raise WrongGradient(
+                f"{name}: a second backward on the same cache differs: "
+                "it draws random numbers, or changes its cache"
+            )
 
 
 def _verdict(e: Evidence, *, by_entry: bool) -> GradientError:

@@ -9,13 +9,14 @@ of hundreds of wrong backwards measures them once.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+import inspect
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal
 
 import numpy as np
 
-from numpylm.parameters import Array, leaves, pack
+from numpylm.parameters import Array, leaves, pack, view
 
 Mode = Literal["directions", "coordinates"]
 
@@ -33,6 +34,8 @@ class Differences:
     directions: list[list[Array] | None]  # for each array; None: every coordinate
     numeric: list[Array]
     noise: float  # differences below it mean nothing
+    difference_step: float
+    arguments: dict[str, str]  # what the forward calls each input
 
 
 def central_differences(
@@ -60,6 +63,9 @@ def central_differences(
         raise ValueError(f'mode is {mode!r}; it must be "directions" or "coordinates"')
     rng = np.random.default_rng(seed)
     if p is not None:
+        for name, a in leaves(p):
+            if not _is_floating(a):
+                raise ValueError(f"parameter {name} is {a.dtype}: it must be floating-point")
         _, p = pack(p, np.float64)
     buffer = rng.standard_normal(sum(a.size for _, a in leaves(p)))
     xs = [np.array(x, np.float64 if _is_floating(x) else None) for x in inputs]
@@ -69,7 +75,11 @@ def central_differences(
 
     def evaluate() -> tuple[Array, Any]:
         frozen = {k: copy.deepcopy(s) if _is_rng(s) else s for k, s in settings.items()}
-        return forward(*xs, **frozen) if p is None else forward(p, *xs, **frozen)
+        returned = forward(*xs, **frozen) if p is None else forward(p, *xs, **frozen)
+        if not isinstance(returned, tuple) or len(returned) != 2:
+            what = f"{len(returned)} values" if isinstance(returned, tuple) else "one value"
+            raise ValueError(f"the forward returns {what}, not (y, cache)")
+        return returned
 
     for a in [*xs, *(a for _, a in arrays)]:
         a.flags.writeable = False  # neither pass may write to what it is given, ids included
@@ -92,7 +102,72 @@ def central_differences(
     # Sums of rounding errors in ⟨dy, f⟩, divided by ε.
     ulp = np.finfo(np.float64).eps
     noise = 100 * ulp * float(np.vdot(np.abs(dy), np.abs(y))) / difference_step
-    return Differences(evaluate, p, xs, arrays, buffer, dy, us, numeric, noise)
+    names = _arguments(forward, len(xs), p is not None)
+    return Differences(
+        evaluate, p, xs, arrays, buffer, dy, us, numeric, noise, difference_step, names
+    )
+
+
+def one_sided(d: Differences, name: str, us: list[Array] | None = None) -> tuple[Array, Array]:
+    """⟨dy, J·u⟩ from above and from below, along directions of an array or for each entry."""
+    a = dict(d.arrays)[name]
+    kept, eps = a.copy(), d.difference_step
+    middle = float(np.vdot(d.dy, d.evaluate()[0]))
+    above, below = [], []
+    a.flags.writeable = True
+    for u in _coordinates(a) if us is None else us:
+        np.add(kept, eps * u, out=a)
+        above.append((float(np.vdot(d.dy, d.evaluate()[0])) - middle) / eps)
+        np.subtract(kept, eps * u, out=a)
+        below.append((middle - float(np.vdot(d.dy, d.evaluate()[0]))) / eps)
+    a[...] = kept
+    a.flags.writeable = False
+    return np.array(above), np.array(below)
+
+
+def kinked_entries(d: Differences, names: Iterable[str]) -> dict[str, Array]:
+    """Booleans for each of the arrays: the entries whose one-sided differences disagree.
+
+    Of a smooth function they differ by ε times its curvature, at a kink by the jump of its slope.
+    """
+    found = {}
+    arrays, directions = dict(d.arrays), dict(zip(dict(d.arrays), d.directions, strict=True))
+    for name in names:
+        us = directions[name]
+        if arrays[name].size and (us is None or _disagree(d, *one_sided(d, name, us)).any()):
+            found[name] = _disagree(d, *one_sided(d, name)).reshape(arrays[name].shape)
+    return found
+
+
+def _disagree(d: Differences, above: Array, below: Array) -> Array:
+    scale = np.maximum(np.abs(above).max(), np.abs(below).max())
+    return np.abs(above - below) > 1e-3 * scale + 2 * d.noise
+
+
+def off_the_kinks(d: Differences) -> tuple[Any, ...]:
+    """(p, *inputs) moved a little in every floating-point entry, all in random directions."""
+    rng = np.random.default_rng([17, d.buffer.size])
+
+    def moved(a: Array) -> Array:
+        finite = a[np.isfinite(a)]
+        size = float(np.sqrt(np.mean(finite**2))) if finite.size else 0.0
+        return a + 1e-2 * (size or 1.0) * rng.standard_normal(a.shape)
+
+    inputs = [moved(x) if _is_floating(x) else x for x in d.inputs]
+    if d.p is None:
+        return (None, *inputs)
+    theta = np.concatenate([moved(a).ravel() for _, a in leaves(d.p)])
+    return (view(d.p, theta), *inputs)
+
+
+def _arguments(forward: Callable[..., Any], n: int, after_p: bool) -> dict[str, str]:
+    """The names of a forward's n inputs in its signature; none where it has none."""
+    try:
+        parameters = list(inspect.signature(forward).parameters.values())[after_p:]
+    except (TypeError, ValueError):
+        return {}
+    named = [x.name for x in parameters if x.kind in (x.POSITIONAL_ONLY, x.POSITIONAL_OR_KEYWORD)]
+    return {f"input {i}": name for i, name in enumerate(named[:n])}
 
 
 def _derivatives(

@@ -42,6 +42,14 @@ def learning_rate(
     if schedule == "step":
         return lr * decay_factor ** (after // decay_every)
     if schedule == "plateau":
-        worse = sum(loss >= min(val_losses[:i]) for i, loss in enumerate(val_losses) if i)
-        return lr * decay_factor**worse
+        return lr * decay_factor ** plateau(val_losses)["plateaus"]
     return lr
+
+
+def plateau(val_losses: Sequence[float]) -> dict[str, float]:
+    """All that "plateau" needs of the losses so far: how many there are, the best, and
+    ``plateaus``, how many were no better than the best before them.
+    """
+    worse = sum(loss >= min(val_losses[:i]) for i, loss in enumerate(val_losses) if i)
+    best = min(val_losses, default=0.0)
+    return {"evaluations": len(val_losses), "best_val_loss": best, "plateaus": worse}

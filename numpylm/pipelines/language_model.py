@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from numpylm.data.batches import evaluation_windows
-from numpylm.data.vocabulary import Tokenizer
+from numpylm.data.vocabulary import Tokenizer, WordTokenizer
 from numpylm.generation.kv_cache import CachedGPT
 from numpylm.generation.sampling import generate
 from numpylm.hub.known import place_of
@@ -89,6 +89,18 @@ class LanguageModel:
                 tail, known = [token], len(self.tokenizer.decode([token]))
         if rest := self.tokenizer.decode(tail)[known:]:
             yield rest
+
+    def unknown(self, text: str) -> dict[str, float]:
+        """{"unknown": share of a text's words that are none of the vocabulary}; {} of characters.
+
+        Raises ``ValueError`` if none of them is known.
+        """
+        if not isinstance(self.tokenizer, WordTokenizer):
+            return {}
+        share = self.tokenizer.unknown_words(text)
+        if share == 1.0:
+            raise ValueError(f"the vocabulary knows none of the words of {text!r:.80}")
+        return {"unknown": share}
 
     def loss(self, text: str) -> float:
         """Mean −log P of every token of a text but the first, in nats per token.

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from numpylm.data.vocabulary import WordTokenizer
+from numpylm.data.words import using_rules
 from numpylm.parameters import Array
 from numpylm.tasks.architectures import ENCODER_DECODER
 from numpylm.tasks.task import Prediction
@@ -37,7 +39,8 @@ class Predictor:
     @property
     def trained(self) -> Trained:
         """The model with its vocabulary."""
-        return Trained(self.p, self.run.model, self.run.vocabulary, str(self.run.folder))
+        run = self.run
+        return Trained(self.p, run.model, run.vocabulary, str(run.folder), run.corpus)
 
     def predict(self, text: str, *, second: str = "", beam: int = 1) -> Prediction:
         """The answer to one text, a dictionary with plain values.
@@ -56,7 +59,23 @@ class Predictor:
                 f"{self.run.folder} was trained for {self.objective}, which takes "
                 f"{'one text' if second else 'a second text'}"
             )
-        return task.predict(self.trained, text, second=second, beam=beam)
+        with using_rules(self.run.vocabulary.rules):
+            unknown = self._unknown(" ".join([text, second]))
+            return task.predict(self.trained, text, second=second, beam=beam) | unknown
+
+    def _unknown(self, text: str) -> dict[str, float]:
+        """{"unknown": share of the words that are not known} if there are any.
+
+        Raises ``ValueError`` if all are.
+        """
+        tokenizer = self.run.vocabulary.tokenizer
+        split = self.run.config.task.split(text.replace("[MASK]", " "))
+        if not isinstance(tokenizer, WordTokenizer) or not split.strip():
+            return {}
+        share = tokenizer.unknown_words(split)
+        if share == 1.0:
+            raise ValueError(f"the vocabulary of {self.run.folder} knows none of {text!r:.80}")
+        return {"unknown": share} if share else {}
 
     def attention(self, text: str, *, beam: int = 1) -> tuple[list[str], list[str], Array]:
         """(source tokens, target tokens, weights (T, S)) of what an encoder-decoder writes.
@@ -65,7 +84,8 @@ class Predictor:
         target token t; both sequences end with ``</s>``. Raises ``ValueError`` for other models.
         """
         self.require_attention()
-        return self.run.config.task.attention(self.trained, text, beam=beam)
+        with using_rules(self.run.vocabulary.rules):
+            return self.run.config.task.attention(self.trained, text, beam=beam)
 
     def require_attention(self) -> None:
         """Raise ``ValueError`` unless the model is an encoder-decoder."""

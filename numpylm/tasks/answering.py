@@ -15,7 +15,7 @@ from collections import Counter
 from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -30,13 +30,14 @@ from numpylm.tasks.dataset import Dataset, Question, TaskData
 from numpylm.tasks.fine_tuning import HeadTask, Row, word_pieces
 from numpylm.tasks.generated.stories import LENGTHS, generate_questions
 from numpylm.tasks.next_sentence import pair_batch
-from numpylm.tasks.scores import accuracy, token_f1
+from numpylm.tasks.scores import accuracy, squad_normalized, token_f1
 from numpylm.tasks.task import Prediction
-from numpylm.tasks.trained import Trained, encode_known
+from numpylm.tasks.trained import Trained, Vocabulary, encode_known
 
 DEFAULT = "generated"
 SIZES = (10_000, 500, 500)
 KEYS = ("question", "story", "answer")
+LONGEST = "words_in_the_longest_answer"  # of the training part; an answer has at most as many
 
 
 def load(
@@ -107,10 +108,16 @@ def baselines(dataset: Dataset) -> dict[str, float]:
 
 
 def score(predictions: Sequence[str], references: Sequence[str]) -> dict[str, float]:
-    """Exact match, and the F1 of the answers' words."""
+    """Exact match and the F1 of the answers' words, as they stand and as SQuAD's script has them.
+
+    The official ones, ``squad_…``, do not see case, punctuation and articles.
+    """
+    official = [list(map(squad_normalized, answers)) for answers in (predictions, references)]
     return {
         "exact_match": accuracy(predictions, references),
         "token_f1": token_f1(predictions, references),
+        "squad_exact_match": accuracy(*official),
+        "squad_f1": token_f1(*official),
     }
 
 
@@ -134,6 +141,11 @@ class Answering(HeadTask):
     @staticmethod
     def labels(example: Question) -> tuple[str, ...]:
         return ("end", "start")  # the two scores of a position
+
+    def __init__(self, settings: Any, vocabulary: Vocabulary, dataset: Dataset) -> None:
+        super().__init__(settings, vocabulary, dataset)
+        answers = [question.end - question.start for question in dataset.train]
+        self.summary[LONGEST] = self.longest = max(answers)
 
     def encode(self, example: Question) -> Row | None:
         question = encode_known(self.vocabulary.tokenizer, example.question)
@@ -161,12 +173,17 @@ class Answering(HeadTask):
         return batch | {"story": story, "spans": np.array([row["spans"] for row in rows])}
 
     def answer(self, row: Row, logits: Array) -> str:
-        first, last = best_span(logits, len(row["question"]) + 2, row["word_of"])
+        offset = len(row["question"]) + 2
+        first, last = best_span(logits, offset, row["word_of"], self.longest)
         return " ".join(row["words"][first : last + 1])
 
     def reference(self, row: Row) -> str:
         first, last = row["word_of"][row["spans"] - (len(row["question"]) + 2)]
         return " ".join(row["words"][first : last + 1])
+
+    def unanswered(self, example: Question) -> tuple[str, str]:
+        """A story that does not fit gets no answer."""
+        return "", example.answer
 
     @classmethod
     def predict(cls, trained: Trained, text: str, *, second: str = "", beam: int = 1) -> Prediction:
@@ -181,7 +198,8 @@ class Answering(HeadTask):
         logits, _ = classifier_forward(
             trained.p, batch["ids"], batch["segments"], config=trained.model
         )
-        start, stop = best_span(logits[0], len(question) + 2, words_of(pieces))
+        longest = trained.summary.get(LONGEST)
+        start, stop = best_span(logits[0], len(question) + 2, words_of(pieces), longest)
         return {"answer": " ".join(words[start : stop + 1]), "start": start, "end": stop + 1}
 
 
@@ -190,15 +208,19 @@ def words_of(pieces: list[Array]) -> Array:
     return np.repeat(np.arange(len(pieces)), [len(piece) for piece in pieces])
 
 
-def best_span(logits: Array, offset: int, word_of: Array) -> tuple[int, int]:
+def best_span(
+    logits: Array, offset: int, word_of: Array, longest: int | None = None
+) -> tuple[int, int]:
     """The words that hold the most probable first ≤ last token of a story; logits (T, 2).
 
     The story stands at [offset, offset + n), and ``word_of`` (n,) says which word each of its
-    tokens belongs to. An answer has at most 10 words.
+    tokens belongs to. An answer has at most ``longest`` words, or any number of them.
     """
     start, end = logits[offset : offset + len(word_of)].T.astype(np.float64)
     words = word_of - word_of[:, None]  # how many words after that of the first token
-    ordered = np.tri(len(word_of), dtype=bool).T & (words < 10)
+    ordered = np.tri(len(word_of), dtype=bool).T
+    if longest is not None:
+        ordered &= words < longest
     both = np.where(ordered, start[:, None] + end, -np.inf)
     first, last = np.unravel_index(int(both.argmax()), both.shape)
     return int(word_of[first]), int(word_of[last])

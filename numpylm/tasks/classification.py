@@ -64,7 +64,8 @@ def load(source: str | Path = DEFAULT, *, lower: bool = True, seed: int = 0) -> 
     def read(path: Path) -> list[Labelled]:
         return read_table(path, 2, lambda text, label: Labelled(split_text(text, lower), label))
 
-    return load_files(source, read, group=lambda example: example.text, seed=seed)
+    return load_files(source, read, group=lambda example: example.text, seed=seed,
+                      labels=lambda example: (example.label,))  # fmt: skip
 
 
 def baselines(dataset: Dataset) -> dict[str, float]:
@@ -119,17 +120,18 @@ class Classification(HeadTask):
     @classmethod
     def predict(cls, trained: Trained, text: str, *, second: str = "", beam: int = 1) -> Prediction:
         """The most probable label and its probability."""
-        ids = trained.framed(trained.ids(cls.split(text), text))
+        ids, cut = trained.framed_and_cut(trained.ids(cls.split(text), text))
         logits, _ = classifier_forward(trained.p, ids, config=trained.model)
         probabilities, _ = softmax_forward(logits[0].astype(np.float64))
         best = int(probabilities.argmax())
         label = trained.vocabulary.labels[best]
-        return {"label": label, "probability": float(probabilities[best])}
+        return {"label": label, "probability": float(probabilities[best])} | cut
 
     @classmethod
     def readable(cls, found: Prediction) -> str:
-        """Label and probability."""
-        return f"{found['label']}   {found['probability']:.3f}"
+        """Label and probability, and how much of the text was not read."""
+        note = f"   (without the last {found['cut']} tokens)" if "cut" in found else ""
+        return f"{found['label']}   {found['probability']:.3f}{note}"
 
 
 def _load_pydoc(lower: bool, seed: int) -> Dataset:

@@ -101,6 +101,10 @@ class DatasetTask(Task):
 
     def __init__(self, settings: Any, vocabulary: Vocabulary, dataset: Dataset) -> None:
         summary = {"name": dataset.name, "sha256": dataset.sha256, **dataset.counts}
+        known = {example[:-1] for example in dataset.train}  # without the label, target or end
+        for part in ("valid", "test"):
+            if twice := sum(example[:-1] in known for example in dataset.parts[part]):
+                summary[f"{part}_also_in_train"] = twice
         super().__init__(settings, vocabulary, summary)
         self.dataset = dataset
 

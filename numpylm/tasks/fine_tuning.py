@@ -5,11 +5,13 @@
     answering         [CLS] question [SEP] story [SEP] first and last token of the answer
 
 A text that is longer than the context is cut at its end, a question that does not fit is left
-out; ``config.json`` says how many.
+out of training; ``config.json`` says how many. Scores are over all of a split: a word that was cut
+off has no label and a question that does not fit no answer, so both are wrong.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import numpy as np
@@ -45,10 +47,16 @@ class HeadTask(DatasetTask):
         self.special = SpecialTokens(vocabulary.tokenizer.vocab_size)
         self.number = {label: i for i, label in enumerate(vocabulary.labels)}
         self.rows: dict[str, list[Row]] = {}
+        self.left_out: dict[str, list[Any]] = {}  # examples that do not fit the context
+        self.cut: dict[str, int] = {}
         for split, examples in dataset.parts.items():
             self.too_long = 0
             encoded = [self.encode(example) for example in examples]
             self.rows[split] = [row for row in encoded if row is not None]
+            self.left_out[split] = [
+                e for e, row in zip(examples, encoded, strict=True) if row is None
+            ]
+            self.cut[split] = self.too_long
             if self.too_long:
                 self.summary[f"{split}_longer_than_context"] = self.too_long
         if not self.rows["train"] or not self.rows["valid"]:
@@ -67,7 +75,7 @@ class HeadTask(DatasetTask):
             vocabulary = Vocabulary(tokenizer)
         if not vocabulary.labels:
             labels = {label for example in dataset.train for label in cls.labels(example)}
-            vocabulary = Vocabulary(vocabulary.tokenizer, None, tuple(sorted(labels)))
+            vocabulary = replace(vocabulary, labels=tuple(sorted(labels)))
         return cls(settings, vocabulary, dataset)
 
     @classmethod
@@ -102,6 +110,11 @@ class HeadTask(DatasetTask):
         rows = self.rows["train"]
         return self.padded([rows[i] for i in self.buckets.batch(step)])
 
+    @classmethod
+    def tokens(cls, batch: Batch) -> int:
+        """Tokens that are not padding."""
+        return int(np.count_nonzero(batch["mask"]))
+
     def held_out(self, split: str) -> list[Batch]:
         """All examples of a split in their order."""
         rows = self.rows[split]
@@ -116,11 +129,19 @@ class HeadTask(DatasetTask):
         return batch | {"labels": pad_rows([row["labels"] for row in rows], IGNORE)}
 
     def measure(self, evaluation: Evaluation, split: str) -> dict[str, float]:
-        """The loss and the task's own scores."""
+        """The loss of what fits the context, the task's own scores over all of the split, and how
+        many examples are longer than the context (``cut``), if any are.
+        """
         scores = super().measure(evaluation, split)
         rows = self.rows[split]
         found = self.predictions(evaluation, rows)
-        return scores | self.data.score(found, [self.reference(row) for row in rows])
+        wanted = [self.reference(row) for row in rows]
+        for example in self.left_out[split]:
+            answer, reference = self.unanswered(example)
+            found.append(answer)
+            wanted.append(reference)
+        scores |= self.data.score(found, wanted)
+        return scores | ({"cut": self.cut[split]} if self.cut[split] else {})
 
     def predictions(self, evaluation: Evaluation, rows: list[Row]) -> list:
         """What the model answers for each encoded example, as the task's scores want it."""
@@ -140,6 +161,10 @@ class HeadTask(DatasetTask):
 
     def reference(self, row: Row) -> Any:
         """The truth for one example, in the same form."""
+        raise NotImplementedError
+
+    def unanswered(self, example: Any) -> tuple[Any, Any]:
+        """The prediction, which is wrong, and the truth for an example that was left out."""
         raise NotImplementedError
 
     def label_number(self, label: str) -> int:

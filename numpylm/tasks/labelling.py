@@ -4,23 +4,29 @@ pydoc       the tokens of small functions of the standard library, and what each
             keyword, parameter, attribute, ... (``generated/python_tokens.py``; default, no
             download); all functions of a file are in one part
 FILE        one word a line with its label in the last column, a blank line after each sentence,
-            as in CoNLL-2003; lines ``-DOCSTART-`` are skipped; 90 : 5 : 5
-FOLDER      train*, valid* (or val*, dev*) and test* of that format: .conll, .txt, .tsv, .bio, .iob
+            as in CoNLL-2003; columns stand between tabs, or between blanks if there are no
+            tabs; ``-DOCSTART-`` ends a sentence, ``# …`` is a comment; 90 : 5 : 5
+FOLDER      train*, valid* (or val*, dev*) and test* of that format: .conll, .conllu, .txt, .tsv,
+            .bio, .iob
+
+A model of a file's words labels those that stand between blanks: ``U.S.`` and ``n't`` are words.
 """
 
 from __future__ import annotations
 
+import re
 import textwrap
 import tokenize
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from numpylm.data.pydoc import cached, stdlib_folder, stdlib_sources
-from numpylm.data.words import split_text
+from numpylm.data.words import rules, split_text
 from numpylm.layers.cross_entropy import IGNORE
 from numpylm.models.heads import classifier_forward
 from numpylm.parameters import Array
@@ -30,12 +36,14 @@ from numpylm.tasks.fine_tuning import HeadTask, Row, word_pieces
 from numpylm.tasks.generated.python_tokens import label_tokens, outermost_functions, tokens
 from numpylm.tasks.scores import accuracy, is_bio, macro_f1, span_f1
 from numpylm.tasks.task import Prediction
-from numpylm.tasks.trained import Trained
+from numpylm.tasks.trained import Trained, Vocabulary
 
 DEFAULT = "pydoc"
 SHARES = (0.8, 0.1, 0.1)
+WORDS_ARE = "words"  # of a file: "between blanks"; else they are split by the tokens of a text
+NONE = ""  # what is predicted for a word beyond the context: no label is empty, so it is wrong
 SHORTEST, LONGEST = 10, 40  # tokens of a function
-SUFFIXES = (".conll", ".txt", ".tsv", ".bio", ".iob", ".iob2")
+SUFFIXES = (".conll", ".conllu", ".txt", ".tsv", ".bio", ".iob", ".iob2")
 
 
 def load(source: str | Path = DEFAULT, *, lower: bool = False, seed: int = 0) -> Dataset:
@@ -45,8 +53,9 @@ def load(source: str | Path = DEFAULT, *, lower: bool = False, seed: int = 0) ->
     """
     if str(source) != DEFAULT:
         return load_files(
-            source, lambda path: read_tagged(path, lower), lambda e: e.words, SUFFIXES, seed
-        )
+            source, lambda path: read_tagged(path, lower), lambda e: e.words, SUFFIXES, seed,
+            lambda e: e.labels,
+        )  # fmt: skip
     folder = stdlib_folder()
     files, examples = [], {}
     for file, words, labels in cached("functions", folder, lambda: list(_functions(folder))):
@@ -62,8 +71,54 @@ def load(source: str | Path = DEFAULT, *, lower: bool = False, seed: int = 0) ->
 def read_tagged(path: Path, lower: bool = False) -> list[Tagged]:
     """The sentences of a CoNLL file: the first column and the last one of each line.
 
-    Raises ``ValueError`` naming file and line if a line has one column only.
+    Of CoNLL-U (ten columns with tabs, the first a number) they are FORM and UPOS; lines of several
+    words (``1-2``) and empty nodes (``1.1``) are left out.
+
+    Raises ``ValueError`` naming file and line if a line has another number of columns than the
+    first one, or no word or label.
     """
+    if rules() == 1:
+        return _read_blanks(path, lower)
+    lines = read_lines(path)
+    tabs = any("\t" in line for line in lines if not line.startswith("#"))
+    rows = [_columns(line, tabs) for line in lines]
+    first = next((r for r in rows if _is_token(r) and not r[0].startswith("#")), [])
+    conllu = tabs and len(first) == 10 and first[0][:1].isdigit()
+    word, label = (1, 3) if conllu else (0, -1)
+    labels = {r[label] for r in rows if len(r) == len(first) > 1 and not r[0].startswith("#")}
+    sentences: list[list[tuple[str, str]]] = [[]]
+    for number, (line, row) in enumerate(zip(lines, rows, strict=True), 1):
+        if not _is_token(row):
+            sentences.append([])
+        elif line.startswith("#") and (conllu or len(row) != len(first) or row[-1] not in labels):
+            continue  # a comment
+        elif len(row) < 2:
+            raise ValueError(f"{path}:{number}: expected a word and its label, not {line!r:.80}")
+        elif len(row) != len(first):
+            raise ValueError(f"{path}:{number}: expected {len(first)} columns as before, "
+                             f"not {line!r:.80}")  # fmt: skip
+        elif not (row[word] and row[label]):
+            what = "label" if row[word] else "word"
+            raise ValueError(f"{path}:{number}: the {what} is empty in {line!r:.80}")
+        elif not conllu or row[0].isdigit():
+            sentences[-1].append((row[word].lower() if lower else row[word], row[label]))
+    return _tagged(sentences, path)
+
+
+def _columns(line: str, tabs: bool) -> list[str]:
+    """The columns of a line: a word may hold a blank where tabs separate, and a hard one always."""
+    if tabs and "\t" in line:
+        return [column.strip() for column in line.split("\t")]
+    return [column for column in re.split("[ \t]+", line) if column]
+
+
+def _is_token(row: list[str]) -> bool:
+    """Whether a row is neither blank nor the beginning of a document, which end a sentence."""
+    return any(row) and row[0] != "-DOCSTART-"
+
+
+def _read_blanks(path: Path, lower: bool) -> list[Tagged]:
+    """As version 1 read it, for the runs of its time."""
     sentences: list[list[tuple[str, str]]] = [[]]
     for number, line in enumerate(read_lines(path), 1):
         columns = line.split()
@@ -73,6 +128,10 @@ def read_tagged(path: Path, lower: bool = False) -> list[Tagged]:
             raise ValueError(f"{path}:{number}: expected a word and its label, not {line!r:.80}")
         elif columns[0] != "-DOCSTART-":
             sentences[-1].append((columns[0].lower() if lower else columns[0], columns[-1]))
+    return _tagged(sentences, path)
+
+
+def _tagged(sentences: list[list[tuple[str, str]]], path: Path) -> list[Tagged]:
     found = [Tagged(*zip(*sentence, strict=True)) for sentence in sentences if sentence]
     if not found:
         raise ValueError(f"{path} has no words")
@@ -123,6 +182,11 @@ class Labelling(HeadTask):
     data = TaskData(load, baselines, score)
     unit = "word"
 
+    def __init__(self, settings: Any, vocabulary: Vocabulary, dataset: Dataset) -> None:
+        super().__init__(settings, vocabulary, dataset)
+        if settings.corpus != DEFAULT and vocabulary.rules > 1:
+            self.summary[WORDS_ARE] = "between blanks"
+
     @staticmethod
     def text(example: Tagged) -> str:
         return " ".join(example.words)
@@ -139,15 +203,16 @@ class Labelling(HeadTask):
         ids = np.concatenate([[self.special.cls], *pieces])[: room + 1]
         self.too_long += len(labels) > room
         framed = np.array([IGNORE, *labels[:room], IGNORE], np.int64)
-        return {"ids": np.append(ids, self.special.sep), "labels": framed}
+        numbers = np.array([self.number[label] for label in example.labels])
+        return {"ids": np.append(ids, self.special.sep), "labels": framed, "all": numbers}
 
     def answer(self, row: Row, logits: Array) -> tuple[str, ...]:
         places = np.flatnonzero(row["labels"] != IGNORE)
-        return tuple(self.vocabulary.labels[i] for i in logits[places].argmax(axis=-1).tolist())
+        found = [self.vocabulary.labels[i] for i in logits[places].argmax(axis=-1).tolist()]
+        return (*found, *[NONE] * (len(row["all"]) - len(found)))
 
     def reference(self, row: Row) -> tuple[str, ...]:
-        kept = row["labels"][row["labels"] != IGNORE]
-        return tuple(self.vocabulary.labels[i] for i in kept.tolist())
+        return tuple(self.vocabulary.labels[i] for i in row["all"].tolist())
 
     @classmethod
     def split(cls, text: str) -> str:
@@ -156,20 +221,25 @@ class Labelling(HeadTask):
 
     @classmethod
     def predict(cls, trained: Trained, text: str, *, second: str = "", beam: int = 1) -> Prediction:
-        """The words and the most probable label of each."""
-        split = cls.split(text)
+        """The words and the most probable label of each; "" for one beyond the context."""
+        blanks = WORDS_ARE in trained.summary
+        split = " ".join(text.split()) if blanks else cls.split(text)
         trained.ids(split, text)  # raises if the vocabulary knows nothing of it
         words = tuple(split.split())
         pieces = word_pieces(trained.vocabulary.tokenizer, words)
-        logits, _ = classifier_forward(trained.p, trained.framed(*pieces), config=trained.model)
+        ids, cut = trained.framed_and_cut(*pieces)
+        logits, _ = classifier_forward(trained.p, ids, config=trained.model)
         first = 1 + np.cumsum([0, *map(len, pieces[:-1])])
-        labels = [trained.vocabulary.labels[i] for i in logits[0, first].argmax(axis=-1).tolist()]
-        return {"words": list(words), "labels": labels}
+        best = logits[0, first[first < ids.shape[1] - 1]].argmax(axis=-1)
+        labels = [trained.vocabulary.labels[i] for i in best.tolist()]
+        labels += [NONE] * (len(words) - len(labels))
+        return {"words": list(words), "labels": labels} | cut
 
     @classmethod
     def readable(cls, found: Prediction) -> str:
         """Each word with its label."""
-        return " ".join(f"{w}/{x}" for w, x in zip(found["words"], found["labels"], strict=True))
+        both = zip(found["words"], found["labels"], strict=True)
+        return " ".join(f"{w}/{x or '(cut)'}" for w, x in both)
 
 
 def _functions(stdlib: Path) -> Iterator[tuple[str, list[str], list[str]]]:

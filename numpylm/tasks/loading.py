@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from numpylm.data.words import RULES, using_rules
 from numpylm.tasks.answering import Answering
 from numpylm.tasks.causal import CausalLM
 from numpylm.tasks.classification import Classification
@@ -36,4 +37,5 @@ def load_task(settings: Any, vocabulary: Vocabulary | None) -> Task:
 
     Raises ``ValueError`` with one clear line for data that cannot be read or used.
     """
-    return TASKS[settings.objective].load(settings, vocabulary)
+    with using_rules(RULES if vocabulary is None else vocabulary.rules):
+        return TASKS[settings.objective].load(settings, vocabulary)

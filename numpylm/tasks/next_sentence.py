@@ -91,6 +91,11 @@ class NextSentence(EncoderPretraining):
         return batch | {"labels": np.array([follows for _, _, follows in drawn], np.int64)}
 
     @classmethod
+    def tokens(cls, batch: Batch) -> int:
+        """Tokens that are not padding."""
+        return int(np.count_nonzero(batch["mask"]))
+
+    @classmethod
     def shape(cls, batch: Batch) -> Shape:
         """One prediction for each pair."""
         return replace(super().shape(batch), pairs=len(batch["ids"]))
@@ -112,6 +117,7 @@ class Bert(NextSentence):
     name = "bert"
     functions: ClassVar[tuple] = (bert_pretraining_forward, bert_pretraining_backward)
     unit = "masked token and pair"
+    one_loss = False  # two of them are added
     reads = Masked.reads
     texts = (1, 2)
     accuracies: ClassVar[dict] = Masked.accuracies | NextSentence.accuracies

@@ -7,14 +7,20 @@
     macro F1      the mean of the labels' F1: rare labels count as much as frequent ones
 
 Sources: van Rijsbergen 1979, *Information Retrieval*, ch. 7; token F1 as in Rajpurkar et al. 2016,
-arXiv:1606.05250 §6.1; spans as in Tjong Kim Sang & De Meulder 2003, W03-0419.
+arXiv:1606.05250 §6.1 (``squad_normalized``: its evaluate-v1.1.py); spans as in
+Tjong Kim Sang & De Meulder 2003, W03-0419.
 """
 
 from __future__ import annotations
 
+import re
+import string
 from collections import Counter
 from collections.abc import Collection, Sequence
 from typing import Any
+
+SCHEMES = ("BI", "BIES", "BILU")
+BEGINS, INSIDE, ENDS = {"B", "S", "U"}, {"I", "E", "L"}, {"E", "L", "S", "U"}
 
 
 def accuracy(predictions: Sequence[Any], references: Sequence[Any]) -> float:
@@ -24,11 +30,14 @@ def accuracy(predictions: Sequence[Any], references: Sequence[Any]) -> float:
 
 
 def macro_f1(predictions: Sequence[str], references: Sequence[str]) -> float:
-    """The mean F1 over the labels that occur among predictions or references."""
+    """The mean F1 over the labels that occur among predictions or references.
+
+    An empty prediction is none: it finds nothing, and is no label of its own.
+    """
     _check(predictions, references)
     predicted, wanted = Counter(predictions), Counter(references)
     hits = Counter(p for p, r in zip(predictions, references, strict=True) if p == r)
-    labels = sorted(predicted | wanted)
+    labels = sorted((predicted | wanted).keys() - {""})
     return sum(2 * hits[k] / (predicted[k] + wanted[k]) for k in labels) / len(labels)
 
 
@@ -51,10 +60,17 @@ def token_f1(predictions: Sequence[str], references: Sequence[str]) -> float:
     return total / len(references)
 
 
-def span_f1(predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> float:
-    """F1 of whole spans in BIO labels: kind, start and end must all be right. 1 if there are none.
+def squad_normalized(answer: str) -> str:
+    """As SQuAD's official script compares: lower-cased, without punctuation, a, an and the."""
+    kept = "".join(c for c in answer.lower() if c not in string.punctuation)
+    return " ".join(re.sub(r"\b(a|an|the)\b", " ", kept).split())
 
-    A span begins at ``B-x``, or at an ``I-x`` that no ``x`` precedes.
+
+def span_f1(predictions: Sequence[Sequence[str]], references: Sequence[Sequence[str]]) -> float:
+    """F1 of whole spans: kind, start and end must all be right. 1 if there are none.
+
+    A span begins at ``B-x``, ``S-x`` or ``U-x``, or at another place of ``x`` that no open span of
+    ``x`` precedes; it ends with ``E-x``, ``L-x``, ``S-x``, ``U-x``, or where it does not go on.
     """
     _check(predictions, references)
     both = [(_spans(p), _spans(r)) for p, r in zip(predictions, references, strict=True)]
@@ -63,20 +79,28 @@ def span_f1(predictions: Sequence[Sequence[str]], references: Sequence[Sequence[
 
 
 def is_bio(labels: Collection[str]) -> bool:
-    """Whether all labels are ``O``, ``B-…`` or ``I-…``, and some are not ``O``."""
-    return any(k != "O" for k in labels) and all(k == "O" or k[:2] in ("B-", "I-") for k in labels)
+    """Whether all labels are ``O`` or a place of one scheme with its kind, and some are not ``O``.
+
+    The schemes are BIO, BIOES (End, Single) and BILOU (Last, Unit).
+    """
+    places = {k[:2] for k in labels if k != "O"}
+    return bool(places) and any(places <= {f"{c}-" for c in scheme} for scheme in SCHEMES)
 
 
 def _spans(labels: Sequence[str]) -> set[tuple[str, int, int]]:
-    spans, start = set(), 0
-    kinds = [*labels, "O"]
-    for i, label in enumerate(kinds):
-        before = kinds[i - 1] if i else "O"
-        if label.startswith("I-") and before != "O" and before[2:] == label[2:]:
-            continue
-        if before != "O":
-            spans.add((before[2:], start, i))
-        start = i
+    spans: set[tuple[str, int, int]] = set()
+    start, kind = -1, ""  # of the span that is open; -1: none is
+    for i, label in enumerate([*labels, "O"]):
+        place, _, name = label.partition("-")
+        goes_on = start >= 0 and place in INSIDE and name == kind
+        if start >= 0 and not goes_on:
+            spans.add((kind, start, i))
+            start = -1
+        if place in BEGINS or (place in INSIDE and not goes_on):
+            start, kind = i, name
+        if place in ENDS:
+            spans.add((kind, start, i + 1))
+            start = -1
     return spans
 
 

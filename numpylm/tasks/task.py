@@ -61,6 +61,7 @@ class Task:
     functions: ClassVar[tuple[Callable[..., Any], Callable[..., Any]]]  # forward and backward
     counted: ClassVar[str] = "targets"  # the array of a batch whose entries the loss is a mean of
     unit: ClassVar[str | None] = None  # what they are, if not tokens
+    one_loss: ClassVar[bool] = True  # a mean of −log P, so that exp of it is a perplexity
     evaluation_passes: ClassVar[int] = 1  # how often ``measure`` reads a split with the model
     shortest: ClassVar[int] = 1  # the shortest context that holds something to learn, in tokens
     reads: ClassVar[tuple[str, ...]] = ()  # the settings that not every task reads
@@ -127,10 +128,15 @@ class Task:
         return Shape(*batch["ids"].shape)
 
     @classmethod
-    def tokens(cls, batch: Batch) -> int:
+    def positions(cls, batch: Batch) -> int:
         """Positions of a batch, padding included: of the target where there are two sequences."""
         shape = cls.shape(batch)
         return shape.batch * shape.length
+
+    @classmethod
+    def tokens(cls, batch: Batch) -> int:
+        """Tokens of a batch, without padding: of the target where there are two sequences."""
+        return cls.positions(batch)
 
     def baselines(self) -> dict[str, float]:
         """Loss or main score of trivial solutions, measured when a run starts."""
@@ -160,7 +166,7 @@ class Task:
         counts = [
             f"{value:.1%} {name}" if isinstance(value, float) else f"{value:,} {name}"
             for name, value in self.summary.items()
-            if name not in ("name", "sha256")
+            if not isinstance(value, str)  # the corpus, its sha256, what its words are
         ]
         what = f"{self.name} on {self.summary['name']} ({self.settings.tokenizer} tokens)"
         return f"{what}: {', '.join(counts)}"

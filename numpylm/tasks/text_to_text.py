@@ -54,6 +54,11 @@ class EncoderDecoderTask(Task):
         return Shape(rows, length, batch["source"].shape[1], predicted=None)
 
     @classmethod
+    def tokens(cls, batch: Batch) -> int:
+        """Tokens of the targets, without padding."""
+        return int(np.count_nonzero(batch["target_out"] != IGNORE))
+
+    @classmethod
     def source_ids(cls, trained: Trained, text: str) -> Array:
         """Ids of a source with its end. Raises ``ValueError`` if nothing of it is known."""
         return np.append(trained.ids(cls.split(text), text), trained.special.end)
@@ -161,14 +166,17 @@ class PairTask(DatasetTask, EncoderDecoderTask):
     def scores(self, evaluation: Evaluation, split: str, *, beam: int = 1) -> dict[str, float]:
         """The task's own scores of what the model writes for every source of a split.
 
-        A source that is longer than the context gets an empty answer, which counts as wrong.
+        A source that is longer than the context gets an empty answer, which counts as wrong;
+        ``cut`` says how many pairs are longer, in their source or their target.
         Raises ``ValueError`` if there is no such split.
         """
         pairs: list[Pair] = self.dataset.parts[split]
         if not pairs:
             raise ValueError(f"{self.summary['name']} has no {split} split")
         found = self.writer(evaluation).write([pair.source for pair in pairs], beam=beam)
-        return self.data.score(found, [pair.target for pair in pairs])
+        scores = self.data.score(found, [pair.target for pair in pairs])
+        cut = self.summary.get(f"{split}_longer_than_context")
+        return scores | ({"cut": cut} if cut else {})
 
     def samples(self, evaluation: Evaluation, count: int = 3) -> list[str]:
         """Source, answer and reference of the first validation pairs."""

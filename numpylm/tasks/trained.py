@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 
 from numpylm.data.special import SpecialTokens
 from numpylm.data.vocabulary import Tokenizer
+from numpylm.data.words import RULES
 from numpylm.parameters import Array
 
 
@@ -20,6 +21,7 @@ class Vocabulary:
     tokenizer: Tokenizer
     target: Tokenizer | None = None  # of an encoder-decoder whose target has its own
     labels: tuple[str, ...] = ()  # the classes of a head
+    rules: int = RULES  # how texts were read and split (``data/words.py``)
 
 
 @dataclass(frozen=True, repr=False)
@@ -30,6 +32,7 @@ class Trained:
     model: Any
     vocabulary: Vocabulary
     name: str = "this model"  # whose it is, in errors
+    summary: dict[str, Any] = field(default_factory=dict)  # what config.json says of its data
 
     @property
     def special(self) -> SpecialTokens:
@@ -52,6 +55,16 @@ class Trained:
         ids = np.concatenate([[self.special.cls], *parts, [self.special.sep]]).astype(np.int64)
         self.require_room(len(ids))
         return ids[None]
+
+    def framed_and_cut(self, *parts: Array) -> tuple[Array, dict[str, int]]:
+        """[CLS] … [SEP] as one row (1, T), cut at the context as texts of training are.
+
+        Beside it {"cut": how many tokens}, or {} if there was room for all of them.
+        """
+        ids = np.concatenate(parts).astype(np.int64)
+        room = self.model.context - 2
+        ids, beyond = ids[:room], len(ids) - room
+        return self.framed(ids), ({"cut": beyond} if beyond > 0 else {})
 
     def require_room(self, length: int) -> None:
         """Raise ``ValueError`` if so many tokens exceed the context."""

@@ -22,7 +22,7 @@ import numpy as np
 from numpylm.files import parse_json, write_atomically
 from numpylm.parameters import Array, leaves
 
-FORMAT, VERSION = "numpylm", 1
+FORMAT, VERSION = "numpylm", 2  # 2: with the state of the plateau schedule
 GROUPS = ("parameters", "optimizer")
 
 
@@ -102,8 +102,10 @@ def load_header(path: Path) -> dict[str, Any]:
         raise ValueError(f"{path} is not a checkpoint of numpylm")
     try:
         header = parse_json(metadata[FORMAT])
-        if header["version"] != VERSION:
-            raise ValueError(f"version {header['version']!r:.20}, this program reads {VERSION}")
+        if header["version"] not in (1, VERSION):
+            raise ValueError(
+                f"version {header['version']!r:.20}, this program reads 1 to {VERSION}"
+            )
         types = {name: type(header[name]) for name in ("step", "progress", "run", "sha256")}
         if list(types.values()) != [int, dict, str, str] or header["step"] < 0:
             raise ValueError("its step or progress makes no sense")

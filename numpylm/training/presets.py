@@ -98,6 +98,20 @@ def preset(name: str) -> TrainConfig:
     return PRESETS[name]
 
 
+def warmup_of(given: dict, start: TrainConfig) -> dict:
+    """``warmup`` for given steps that are fewer than the preset's: the preset's share of them.
+
+    Raises ``ValueError`` for a given warm-up that is not shorter than the run: its learning rate
+    would never be reached.
+    """
+    steps = given.get("steps", start.steps)
+    if "warmup" in given:
+        if steps <= given["warmup"] and given["warmup"] > 0:
+            raise ValueError(f"warmup is {given['warmup']} of {steps} steps: lr is never reached")
+        return {}
+    return {"warmup": start.warmup * steps // start.steps} if steps < start.steps else {}
+
+
 def last_rate(given: dict, start: TrainConfig) -> dict:
     """``min_lr`` for given settings that change the highest learning rate: the preset's share."""
     if "lr" not in given or "min_lr" in given or start.schedule != "cosine":

@@ -23,6 +23,7 @@ import numpy as np
 
 import numpylm
 from numpylm.data.vocabulary import Tokenizer, tokenizer_from_json
+from numpylm.data.words import RULES
 from numpylm.files import locked, parse_json, read_utf8, write_atomically
 from numpylm.models.counting import parameter_counts
 from numpylm.parameters import Array
@@ -84,6 +85,7 @@ class Run:
             "settings": dataclasses.asdict(self.config),
             "corpus": self.corpus,
             "labels": self.vocabulary.labels,
+            "rules": self.vocabulary.rules,
             "baselines": self.baselines,
         }
         write_atomically(self.folder / "config.json", json.dumps(content, indent=2) + "\n")
@@ -124,7 +126,7 @@ def open_run(folder: str | Path) -> Run:
     metrics = [_read_json(path, line) for line in lines]
     if not all(map(_is_evaluation, metrics)):
         raise ValueError(f"{path} is damaged: a line does not hold an evaluation")
-    vocabulary = Vocabulary(tokenizer, target, tuple(content["labels"]))
+    vocabulary = Vocabulary(tokenizer, target, tuple(content["labels"]), content.get("rules", 1))
     return Run(folder, config, vocabulary, content["corpus"], content["baselines"], metrics)
 
 
@@ -183,6 +185,10 @@ def _is_config(content: Any) -> bool:
         return False
     labels, baselines = content.get("labels"), content.get("baselines")
     if not isinstance(labels, list) or not all(type(label) is str for label in labels):
+        return False
+    if type(content.get("rules", 1)) is not int or content.get("rules", 1) not in range(
+        1, RULES + 1
+    ):
         return False
     return isinstance(baselines, dict) and all(type(x) is float for x in baselines.values())
 

@@ -92,7 +92,7 @@ class TrainConfig:
     optimizer: str = _setting("optimisation", "adamw", "how gradients become steps")
     steps: int = _setting("optimisation", 2000, "parameter updates")
     lr: float = _setting("optimisation", 2e-3, "highest learning rate")
-    min_lr: float = _setting("optimisation", 1e-4, "cosine schedule: the last learning rate")
+    min_lr: float = _setting("optimisation", 1e-4, "cosine schedule: the rate after the last step")
     schedule: str = _setting("optimisation", "cosine", "course of the learning rate")
     warmup: int = _setting("optimisation", 100, "steps of linear warm-up")
     decay_every: int = _setting("optimisation", 500, "step schedule: steps between decays")

@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from numpylm.files import locked, write_atomically
+from numpylm.optim.schedule import plateau
 from numpylm.parameters import Array, leaves
 from numpylm.tasks.loading import load_task
 from numpylm.tasks.task import Task
@@ -37,6 +38,7 @@ class Trainer(TrainingState):
         self.run = run
         # Written to the checkpoint too; the losses are those since the last evaluation.
         self.progress = {"loss_sum": 0.0, "updates": 0, "gradient_norm": 0.0, "tokens": 0}
+        self.progress |= plateau([])
         self.saved_step: int | None = None
 
     @classmethod
@@ -82,12 +84,14 @@ class Trainer(TrainingState):
             raise ValueError(changed)
         run.corpus = task.summary
         trainer = cls(run, task, theta, p)
+        run.metrics = [m for m in run.metrics if m["step"] <= checkpoint.step]
+        if not set(plateau([])) & set(checkpoint.progress):  # of version 1: it is in the metrics
+            checkpoint.progress |= plateau([m["val_loss"] for m in run.metrics])
         if set(checkpoint.progress) != set(trainer.progress):
             raise ValueError(f"{run.checkpoint} is damaged: its progress is not ours")
         copy_into(trainer.optimizer.state, checkpoint.optimizer, run.checkpoint)
         trainer.optimizer.step = trainer.saved_step = checkpoint.step
         trainer.progress = checkpoint.progress
-        run.metrics = [m for m in run.metrics if m["step"] <= checkpoint.step]
         return trainer
 
     def fit(self, log: Callable[[str], object] | None = print) -> None:
@@ -107,7 +111,7 @@ class Trainer(TrainingState):
         ):
             self._require_last()
             if not self.run.metrics:
-                self._measure(parallel, 0.0, log)
+                self._measure(parallel, 0.0, log, again=self.progress["evaluations"] > 0)
             since, seen = time.perf_counter(), self.progress["tokens"]
             for _ in self.steps(parallel):
                 rate = (self.progress["tokens"] - seen) / (time.perf_counter() - since)
@@ -135,24 +139,29 @@ class Trainer(TrainingState):
         Raises ``TrainingDiverged``, and has changed nothing, if the loss or its gradient is no
         longer finite; ``ValueError`` if a process was killed.
         """
+        # A run that began by counting padding goes on to do so.
+        count = self.task.tokens if self.run.vocabulary.rules > 1 else self.task.positions
         try:
             for step in super().steps(model, steps):
                 self.progress["loss_sum"] += step.loss
                 self.progress["updates"] += 1
                 self.progress["gradient_norm"] = step.gradient_norm
-                self.progress["tokens"] += sum(self.task.tokens(b) for b in step.batches)
+                self.progress["tokens"] += sum(map(count, step.batches))
                 yield step
         except TrainingDiverged as error:
             raise TrainingDiverged(f"training diverged: {error}; {self._kept()}") from None
 
     def val_losses(self) -> list[float]:
-        """Of the evaluations so far."""
-        return [m["val_loss"] for m in self.run.metrics]
+        """Losses that have the same best and as many that were no better as those so far."""
+        if not self.progress["evaluations"]:
+            return []
+        return [self.progress["best_val_loss"]] * (1 + int(self.progress["plateaus"]))
 
     def _measure(
-        self, parallel: OneProcess, tokens_per_second: float, log: Callable[[str], object] | None
-    ) -> None:
-        """Evaluate, write metrics and checkpoint, log a line."""
+        self, parallel: OneProcess, tokens_per_second: float, log: Callable[[str], object] | None,
+        *, again: bool = False,
+    ) -> None:  # fmt: skip
+        """Evaluate, write metrics and checkpoint, log a line; ``again`` if it is no new result."""
         from tqdm.auto import tqdm
 
         measured = self.task.measure(parallel, "valid")
@@ -174,9 +183,13 @@ class Trainer(TrainingState):
             }
         )
         self.progress |= {"loss_sum": 0.0, "updates": 0}
+        if not again:
+            self.progress |= plateau([*self.val_losses(), val_loss])
         self.save()
         if log is not None:
-            others = "".join(f"{n} {v:.4f}   " for n, v in measured.items() if n != "loss")
+            others = "".join(
+                f"{n} {v:.4f}   " for n, v in measured.items() if n not in ("loss", "cut")
+            )
             train = f"train {train_loss:.4f}" if updates else "untrained   "
             with tqdm.external_write_mode():
                 log(

@@ -1,5 +1,6 @@
 """§3.3 The command line: every bad input is one clear line and exit status 2, nothing is lost."""
 
+import dataclasses
 import json
 import os
 import signal
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from numpylm.cli import main
+from numpylm.gradcheck import catalogue
 from tests.signals import needs_ctrl_c
 
 SMALL = [
@@ -77,7 +79,7 @@ def test_json_is_the_only_output(here, capsys):
 
 def test_a_second_default_run_takes_the_next_name(here, capsys):
     for _ in range(2):
-        assert main(["train", *SMALL, "--steps", "1", "--corpus", "text.txt"]) == 0
+        assert main(["train", *SMALL, "--steps", "3", "--corpus", "text.txt"]) == 0
     assert sorted(p.name for p in (here / "runs").iterdir()) == ["tiny", "tiny-2"]
 
 
@@ -89,6 +91,36 @@ def test_gradcheck_prints_every_pair_and_a_wrong_bar_fails(capsys):
     assert "every gradient is right" in printed
     assert main(["gradcheck", "--json", "--bar", "0"]) == 1
     assert max(row["worst_error"] for row in json.loads(capsys.readouterr().out)) > 0
+
+
+def test_gradcheck_marks_rows_and_shows_the_lowest_first(monkeypatch, capsys):
+    pairs = {p.name: p for p in catalogue.PAIRS}
+    gpt = pairs["gpt pre-norm, learned, tied"]
+
+    def transposed(p, dp, dy, cache):
+        return dy @ dy
+
+    def doubled(dy, cache):
+        return 2.0 * pairs["gelu"].backward(dy, cache)
+
+    doubled.__module__ = pairs["gelu"].backward.__module__
+    transposed.__module__ = gpt.backward.__module__
+    chosen = [
+        dataclasses.replace(gpt, backward=transposed),
+        pairs["softmax"],
+        dataclasses.replace(pairs["gelu"], backward=doubled),
+    ]
+    monkeypatch.setattr(catalogue, "PAIRS", chosen)
+    assert main(["gradcheck"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert [line.endswith("WRONG") for line in lines[:3]] == [True, False, True]
+    assert "gpt" in lines[0]
+    assert "ValueError: matmul" in lines[0]
+    (start,) = (i for i, line in enumerate(lines) if line.startswith("WRONG: 2"))
+    assert lines[start + 1] == "  gelu"
+    assert "input 0 `x`" in lines[start + 2]
+    assert "2 times the right one everywhere" in lines[start + 2]
+    assert lines[start + 3].startswith("  gpt pre-norm, learned, tied: ValueError: matmul")
 
 
 def test_bench_json(here, capsys):
@@ -178,8 +210,27 @@ def test_bad_input_to_a_run(here, capsys):
 
 def test_words_that_are_not_known_become_unk(here, capsys):
     assert train("--tokenizer", "word", "--context", "4") == 0
-    assert main(["generate", "runs/run", "--prompt", "zebra", "--tokens", "3"]) == 0
+    assert main(["generate", "runs/run", "--prompt", "zebra the", "--tokens", "3"]) == 0
     assert "zebra" in capsys.readouterr().out
+
+
+def test_the_share_of_unknown_words_is_said(here, capsys):
+    assert train("--tokenizer", "word", "--context", "4") == 0
+    capsys.readouterr()
+    (here / "half.txt").write_text("the zebra the gnu the okapi\n")
+    assert main(["evaluate", "runs/run", "--text", "half.txt", "--json"]) == 0
+    captured = capsys.readouterr()
+    found = json.loads(captured.out)
+    assert found["unknown"] == 0.5
+    bits = found["loss"] / np.log(2) * 7  # six words and the end of the line
+    assert found["bits_per_byte"] == pytest.approx(bits / 28)
+    assert found["bits_per_character"] == pytest.approx(bits / 28)
+    assert "50% of the words of half.txt are <unk>" in captured.err
+    assert main(["evaluate", "runs/run", "--text", "half.txt"]) == 0
+    assert "50.0% of the words are not known" in capsys.readouterr().out
+    (here / "none.txt").write_text("zebra gnu okapi\n")
+    assert "knows none of" in refused(capsys, "evaluate", "runs/run", "--text", "none.txt")
+    assert "knows none of" in refused(capsys, "generate", "runs/run", "--prompt", "zebra")
 
 
 @pytest.mark.parametrize("damage", ["truncated", "tampered", "missing"])

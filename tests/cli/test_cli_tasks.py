@@ -101,6 +101,7 @@ def test_every_objective_trains_evaluates_and_answers(here, capsys, objective):
 
     second = ["--second", "who ?"] if objective in ("answering", "next-sentence") else []
     text = "the cat [MASK]" if objective in ("masked", "bert") else "the cat sees"
+    text = "a b c" if objective in TOYS else text  # a toy knows letters only
     plain = answers(capsys, "predict", folder, text, *second)
     assert len(plain) == 1
     found = json.loads("".join(answers(capsys, "predict", folder, text, *second, "--json")))
@@ -112,6 +113,14 @@ def test_every_objective_trains_evaluates_and_answers(here, capsys, objective):
     assert "use numpylm predict" in refused(capsys, "evaluate", folder, "--text", "text.txt")
     assert main(["train", "--resume", str(folder)]) == 0  # it is finished: nothing changes
     assert last == json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
+
+
+def test_two_losses_added_have_no_perplexity(here, capsys):
+    assert train("bert") == 0
+    folder = here / "runs" / "bert"
+    capsys.readouterr()
+    assert json.loads("".join(answers(capsys, "evaluate", folder, "--json")))["perplexity"] is None
+    assert "perplexity" not in "".join(answers(capsys, "evaluate", folder))
 
 
 @pytest.mark.parametrize("objective", ["bert", "answering"])
@@ -234,10 +243,12 @@ def test_predict_reads_texts_and_files(here, capsys):
         ([""], "there is no text"),
         (["a", "--second", "b"], "takes one text"),
         (["a", "--beam", "0"], "beam is 0"),
-        (["cat " * 30], "the model takes 24"),
+        (["qwxz zzyx"], "knows none of"),
     ):
         assert message in refused(capsys, "predict", "runs/classification", *options)
     assert "is not a run folder" in refused(capsys, "predict", "runs/nothing", "text")
+    (line,) = answers(capsys, "predict", "runs/classification", "cat " * 30)
+    assert line.endswith("(without the last 8 tokens)")
 
 
 def test_beams_and_attention(here, capsys):

@@ -1,9 +1,13 @@
 """§3.3 Documents: where an article ends, what a sentence is, and that no paragraph comes twice."""
 
+import os
+from pathlib import Path
+
 import pytest
 
 from numpylm.data import documents as module
 from numpylm.data.documents import load_documents, sentences
+from numpylm.data.words import using_rules
 
 WIKITEXT = """ 
  = Homarus gammarus = 
@@ -43,6 +47,28 @@ def test_wikitext_is_split_at_titles_and_not_at_sections(tmp_path):
         ["frank played ."],
     ]
     assert found.train == found.valid == found.test
+
+
+def test_a_title_stands_alone_between_blank_lines(tmp_path):
+    """Of WikiText-2's lines " = … = " 617 are 600 titles: the others stand in a table or a text."""
+    inside = WIKITEXT.replace(" Two claws \n", " Two claws \n = 9 @.@ 5 = \n three\n")
+    found = load_documents(write(tmp_path, inside, inside))
+    assert [len(d) for d in found.train] == [6, 1]
+    with using_rules(1):
+        assert len(load_documents(write(tmp_path, inside, inside)).train) == 3
+    wanted = load_documents(write(tmp_path, WIKITEXT, WIKITEXT)).train
+    for end in ("\r\n", "\r"):
+        for part in ("train", "valid"):
+            (tmp_path / f"{part}.txt").write_bytes(WIKITEXT.replace("\n", end).encode())
+        assert load_documents(tmp_path).train == wanted
+
+
+def test_wikitext2_has_its_articles():
+    folder = Path(os.environ.get("NUMPYLM_DATA", "")) / "wikitext-2"
+    if not os.environ.get("NUMPYLM_DATA") or not folder.exists():
+        pytest.skip("set NUMPYLM_DATA to a folder that holds wikitext-2")
+    found = load_documents(folder)
+    assert [len(found.train), len(found.valid), len(found.test)] == [600, 60, 60]
 
 
 def test_blank_lines_separate_documents_and_words_are_split(tmp_path):

@@ -1,8 +1,10 @@
 """§3.3 Text split into words and characters."""
 
+import unicodedata
+
 import pytest
 
-from numpylm.data.words import split_characters, split_text, split_words
+from numpylm.data.words import split_characters, split_text, split_words, using_rules
 
 
 @pytest.mark.parametrize(
@@ -20,6 +22,34 @@ from numpylm.data.words import split_characters, split_text, split_words
 )
 def test_words_and_marks_are_separated(text, words):
     assert split_words(text) == words
+
+
+@pytest.mark.parametrize(
+    "word",
+    [
+        "हिन्दी", "தமிழ்", "বাংলা", "العَرَبِيَّة", "עִבְרִית", "ọ̀rọ̀", "ไทยนี้", "नमस्ते", "می‌خواهم",
+        "q̃uestão",
+    ],
+)  # fmt: skip
+def test_letters_and_their_marks_are_one_word(word):
+    for text in (word, unicodedata.normalize("NFD", word)):
+        composed = unicodedata.normalize("NFC", word)
+        assert split_words(f"{text}, {text}!") == f"{composed} , {composed} !"
+        assert split_characters(f"{text} 来") == f"{composed} 来"
+
+
+def test_a_capital_with_a_dot_and_a_sign_with_a_mark():
+    assert split_words("İstanbul’da") == "i̇stanbul ’ da"
+    assert split_words("❤\ufe0f!") == "❤\ufe0f !"
+    assert split_words("\u0301") == "\u0301"  # a mark of nothing
+    assert split_characters("か\u3099, 葛\U000e0100飾") == "が , 葛\U000e0100 飾"
+
+
+def test_runs_of_the_first_version_split_as_they_did():
+    assert split_words("हिन्दी") == "हिन्दी"
+    with using_rules(1):
+        assert len(split_words("हिन्दी").split()) == 6
+    assert split_words("हिन्दी") == "हिन्दी"
 
 
 def test_case_is_kept_if_asked():

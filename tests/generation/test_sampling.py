@@ -44,6 +44,22 @@ def test_top_p_keeps_the_fewest_that_reach_p():
         np.testing.assert_allclose(next_token_distribution(LOGITS, top_p=top_p), expected)
 
 
+@pytest.mark.parametrize(
+    ("p", "top_p", "kept"),
+    [
+        ([0.6, 0.3, 0.1], 0.9, 2),  # the sum is 0.8999999999999999
+        ([0.1] * 10, 0.3, 3),
+        ([0.1] * 10, 0.7, 7),
+        ([0.7, 0.2, 0.1], 0.9, 2),
+        ([0.5, 0.5], 0.5, 1),
+        ([0.5, 0.5], 0.5 + 1e-9, 2),
+    ],
+)
+def test_top_p_is_reached_up_to_rounding(p, top_p, kept):
+    found = next_token_distribution(np.log(p), top_p=top_p)
+    assert np.count_nonzero(found) == kept
+
+
 def test_top_p_acts_on_what_top_k_leaves():
     p = next_token_distribution(LOGITS, top_k=3, top_p=0.5)  # 4/9 alone does not reach a half
     np.testing.assert_allclose(p, [0, 4 / 7, 0, 3 / 7])

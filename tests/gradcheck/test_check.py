@@ -138,7 +138,7 @@ def test_a_wrong_backward_is_caught_and_the_array_named(name, backward, array):
     check(name)  # the right one passes
     with pytest.raises(WrongGradient, match=rf"{backward.__name__}: 1 of \d+ gradients") as caught:
         check(name, backward)
-    assert f"\n  {array} (" in str(caught.value)
+    assert f"\n  {array} " in str(caught.value)
 
 
 def without_adding(backward):
@@ -167,7 +167,7 @@ def test_one_wrong_layer_shows_in_the_whole_model(monkeypatch, module, function,
     monkeypatch.setattr(module, function, wrong)
     with pytest.raises(WrongGradient) as caught:
         check(TIED)
-    assert f"\n  {array} (" in str(caught.value)
+    assert f"\n  {array} " in str(caught.value)
 
 
 def test_a_factor_close_to_one_is_caught_in_every_array_of_a_model():
@@ -293,3 +293,57 @@ def test_parameters_inputs_and_generators_are_left_alone(rng):
 def test_an_unknown_mode_is_rejected():
     with pytest.raises(ValueError, match=r'mode is .both.; it must be "directions" or "coordinat'):
         gradient_errors(softmax_forward, softmax_backward, None, np.ones((2, 3)), mode="both")
+
+
+def test_a_random_backward_is_named_as_one():
+    drawn = np.random.default_rng(0)
+    with pytest.raises(WrongGradient, match="draws random numbers, or changes its cache"):
+        check("gelu", lambda dy, cache: dy * drawn.random(dy.shape))
+
+
+def test_a_forward_without_a_cache_is_blamed_for_it():
+    with pytest.raises(ValueError, match=r"the forward returns one value, not \(y, cache\)"):
+        check_gradients(lambda x: 2 * x, lambda dy, cache: 2 * dy, None, np.ones((2, 3)))
+    with pytest.raises(ValueError, match=r"the forward returns 3 values, not \(y, cache\)"):
+        check_gradients(lambda x: (x, x, x), lambda dy, cache: dy, None, np.ones(3))
+
+
+def test_an_integer_input_is_blamed_by_its_name():
+    def forward(x, times):
+        return x * times, times
+
+    with pytest.raises(WrongGradient, match="2 gradients for 1 arrays.*input 1 `times` is int64"):
+        check_gradients(
+            forward, lambda dy, t: (dy * t, dy.sum()), None, np.ones(3), np.array(2, np.int64)
+        )
+    with pytest.raises(ValueError, match="parameter w is int64: it must be floating-point"):
+        check_gradients(forward, None, {"w": np.ones(3, np.int64)})
+
+
+def test_scalars_may_be_numbers():
+    """A sum over all axes of an array is a np.float64 and no array."""
+
+    def forward(p, x):
+        return p["scale"] * x, (p["scale"], x)
+
+    def backward(p, dy, cache):
+        scale, x = cache
+        return dy * scale, {"scale": (dy * x).sum()}
+
+    p = {"scale": np.array(1.5)}
+    for x in (np.ones((2, 3)), np.float64(2.0), 2.0):
+        errors = check_gradients(forward, backward, p, x, returns_dp=True)
+        assert [e.name for e in errors] == ["scale", "input 0"]
+    errors = check_gradients(forward, backward, {"scale": np.float64(1.5)}, 2.0, returns_dp=True)
+    assert [e.name for e in errors] == ["scale", "input 0"]
+
+
+def test_inputs_have_the_names_of_the_forward(rng):
+    q, k, v = rng.standard_normal((3, 2, 5, 4))
+
+    def wrong(dy, cache):
+        dq, dk, dv = attention_backward(dy, cache)
+        return dq, 1.1 * dk, dv
+
+    with pytest.raises(WrongGradient, match=r"input 1 `k` .*largest of 3 directions: analytic"):
+        check_gradients(PAIRS["attention"].forward, wrong, None, q, k, v)

@@ -88,9 +88,10 @@ def test_a_class_and_its_probability(trained, tokenizer):
 @pytest.mark.parametrize("tokenizer", ["word", "char", "byte"])
 def test_a_label_for_each_word(trained, tokenizer):
     found = load_predictor(trained("labelling", tokenizer))
-    answer = found.predict("the cat, sees The zebra")
-    assert answer["words"] == ["the", "cat", ",", "sees", "The", "zebra"]
-    assert len(answer["labels"]) == 6
+    answer = found.predict("the U.S. cat does n't see The zebra ,")
+    words = ["the", "U.S.", "cat", "does", "n't", "see", "The", "zebra", ","]
+    assert answer["words"] == words  # as a file has them: those between blanks
+    assert len(answer["labels"]) == 9
     assert set(answer["labels"]) <= {"B-ANIMAL", "O"}
     # as the run itself scores its own sentences
     objective = numpylm.training.trainer.Trainer.resume(found.run.folder).task
@@ -210,6 +211,17 @@ def test_what_cannot_be_answered_is_one_line(trained, name, tokenizer):
     for text in ("", "  ", "\n"):
         assert "there is no text" in refused(found, text, **second)
     long = "[MASK] " + "cat " * 100
+    if name in ("classification", "labelling"):  # cut, as in training and evaluation
+        answer, room = found.predict(long), found.run.config.context - 2
+        assert answer["cut"] > 0
+        if name == "labelling" and tokenizer == "word":
+            assert [bool(label) for label in answer["labels"]] == [i < room for i in range(101)]
+            assert "cat/(cut)" in found.run.config.task.readable(answer)
+        if name == "classification" and tokenizer == "word":
+            same = found.predict("[MASK] " + "cat " * (room - 3))
+            assert same["probability"] == answer["probability"]
+            assert "without the last" in found.run.config.task.readable(answer)
+        return
     line = refused(found, long, **second)
     assert "the model takes" in line
     assert "tokens with special ones" in line
@@ -247,8 +259,7 @@ def test_a_task_answers_without_its_corpus(trained):
     alone = Trained(p, run.model, run.vocabulary)
     text = "the cat sees the dog"
     assert Classification.predict(alone, text) == found.predict(text)
-    with pytest.raises(ValueError, match="the model takes 24"):
-        Classification.predict(alone, "cat " * 30)
+    assert Classification.predict(alone, "cat " * 30)["cut"] == 30 - 22
     none = load_predictor(trained("classification", "char"))
     with pytest.raises(ValueError, match="the vocabulary of this model knows none of"):
         Classification.predict(Trained(none.p, none.run.model, none.run.vocabulary), "☃")
@@ -284,3 +295,13 @@ def test_sentinels_are_read_and_written(trained, monkeypatch, tokenizer):
     assert text.replace(" ", "") == "<0>cat<1>dog"
     marks = seen[0][seen[0] >= special.size].tolist()
     assert marks == [*special.sentinels[:2].tolist(), special.end]
+
+
+@pytest.mark.parametrize("name", ["classification", "labelling", "translation", "masked"])
+def test_the_share_of_unknown_words_is_said_and_gibberish_refused(trained, name):
+    """A class of gibberish had a probability of 0.985."""
+    found = load_predictor(trained(name))
+    mask = "[MASK] " if name == "masked" else ""
+    assert found.predict(mask + "the zebra sees qwxz")["unknown"] == 0.5
+    assert "unknown" not in found.predict(mask + "the cat")
+    assert "knows none of" in refused(found, mask + "qwxz zzyx")

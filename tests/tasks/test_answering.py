@@ -150,7 +150,18 @@ def test_baselines_on_figures_worked_out_by_hand():
 
 def test_scores():
     scored = answering.score(["old mill", "kitchen"], ["the old mill", "kitchen"])
-    assert scored == {"exact_match": 0.5, "token_f1": pytest.approx((4 / 5 + 1) / 2)}
+    assert scored["exact_match"] == 0.5
+    assert scored["token_f1"] == pytest.approx((4 / 5 + 1) / 2)
+
+
+def test_the_official_scores_do_not_see_case_articles_and_punctuation():
+    """As evaluate-v1.1.py of SQuAD: worked out by hand."""
+    scored = answering.score(["The old-mill !", "an anvil a b"], ["old mill", "Anvil c"])
+    assert list(scored) == ["exact_match", "token_f1", "squad_exact_match", "squad_f1"]
+    assert scored["exact_match"] == scored["squad_exact_match"] == 0.0  # "oldmill"
+    assert scored["squad_f1"] == pytest.approx((0 + 2 * 1 / (2 + 2)) / 2)
+    scored = answering.score(["the old mill ."], ["Old mill"])
+    assert (scored["exact_match"], scored["squad_exact_match"]) == (0.0, 1.0)
 
 
 def test_an_answer_is_found_in_its_story():

@@ -5,6 +5,7 @@ import gzip
 import numpy as np
 import pytest
 
+from numpylm.data.words import using_rules
 from numpylm.tasks.data_files import find_parts, load_files, read_lines, read_table, split_groups
 from numpylm.tasks.dataset import Pair
 
@@ -60,6 +61,38 @@ def test_a_bad_line_is_named(tmp_path, line, message):
     path = write(tmp_path / "a.tsv", f"a\tb\n{line}\nc\td\n")
     with pytest.raises(ValueError, match=message):
         read_table(path, 2, Pair)
+
+
+def test_names_of_columns_are_no_example(tmp_path):
+    path = tmp_path / "a.tsv"
+    path.write_text("Sentence\tlabel\na\t1\n")
+    assert read_table(path, 2, Pair) == [Pair("a", "1")]
+    with using_rules(1):
+        assert len(read_table(path, 2, Pair)) == 2
+    path.write_text("label\tsentence\n1\ta\n")
+    with pytest.raises(ValueError, match=r"a.tsv:1: the columns are label, sentence"):
+        read_table(path, 2, Pair)
+
+
+def test_old_mac_files_have_lines(tmp_path):
+    path = tmp_path / "a.txt"
+    path.write_bytes(b"a\rb\rc\r")
+    assert read_lines(path) == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_a_label_that_occurs_once_stays_in_training(tmp_path, seed):
+    path = tmp_path / "a.tsv"
+    lines = [f"text {i}\t{i % 2}" for i in range(58)] + ["one\trare", "other\tseldom"]
+    path.write_text("\n".join(lines))
+    found = load_files(
+        path, lambda p: read_table(p, 2, Pair), lambda e: e.source, seed=seed,
+        labels=lambda e: (e.target,),
+    )  # fmt: skip
+    assert {e.target for e in found.train} == {"0", "1", "rare", "seldom"}
+    assert found.valid
+    assert found.test
+    assert len(found.train + found.valid + found.test) == 60
 
 
 def test_a_folder_has_its_own_parts(tmp_path):

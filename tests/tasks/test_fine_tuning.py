@@ -122,7 +122,22 @@ def test_best_span_against_all_spans(rng, longest_word):
         inside = logits[offset : offset + n].astype(np.float64)
         spans = [(i, j) for i in range(n) for j in range(i, n) if word_of[j] - word_of[i] < 10]
         i, j = max(spans, key=lambda s: inside[s[0], 0] + inside[s[1], 1])
-        assert best_span(logits, offset, word_of) == (word_of[i], word_of[j])
+        assert best_span(logits, offset, word_of, 10) == (word_of[i], word_of[j])
+
+
+def test_an_answer_is_as_long_as_the_longest_of_training(tmp_path):
+    """With a limit of ten words, a trained model with a loss of 0.004 scored 0."""
+    logits = np.zeros((30, 2), np.float32)
+    logits[5, 0] = logits[24, 1] = 9.0  # twenty words
+    assert best_span(logits, 2, np.arange(27)) == (3, 22)
+    assert best_span(logits, 2, np.arange(27), 20) == (3, 22)
+    assert best_span(logits, 2, np.arange(27), 19) != (3, 22)
+    corpus = write_task(tmp_path / "data", "answering")
+    long = " ".join(["cat"] * 12)
+    path = corpus / "train.tsv"
+    path.write_text(path.read_text() + f"who ?\tthe {long} .\t{long}\n")
+    task = load("answering", corpus)
+    assert task.summary["words_in_the_longest_answer"] == task.longest == 12
 
 
 def test_pieces_of_words_join_to_the_text(tmp_path):
@@ -230,7 +245,15 @@ def test_long_sentences_lose_their_last_words(tmp_path, corpus, tokenizer):
     row = run.task.rows["train"][-1]
     assert len(row["ids"]) == len(row["labels"]) == 27
     kept = {"word": 25, "char": 7}[tokenizer]  # 7 · 4 > 25 > 6 · 4: the first token is enough
-    assert run.task.reference(row) == ("B-ANIMAL",) * kept
+    n = len(run.task.dataset.train[-1].words)
+    assert run.task.reference(row) == run.task.dataset.train[-1].labels
+    logits = np.zeros((27, 2))
+    logits[:, run.task.number["B-ANIMAL"]] = 1.0  # right wherever it is asked
+    found = run.task.answer(row, logits)
+    assert found == ("B-ANIMAL",) * kept + ("",) * (n - kept)
+    measured = run.task.data.score([found], [run.task.reference(row)])
+    assert measured["accuracy"] == pytest.approx(kept / n)
+    assert measured["span_f1"] == pytest.approx(2 * kept / (n + kept))
     assert config_of(tmp_path / "run")["corpus"]["train_longer_than_context"] >= 1
     run.fit(log=None)
 
@@ -246,6 +269,11 @@ def test_a_question_that_does_not_fit_is_left_out_and_counted(tmp_path, corpus):
     assert config_of(tmp_path / "run")["corpus"]["valid_longer_than_context"] == 1
     assert len(run.task.rows["valid"]) == 8
     run.fit(log=None)
+    run.task.answer = lambda row, logits: run.task.reference(row)  # all that it answers is right
+    with run.parallel() as parallel:
+        measured = run.task.measure(parallel, "valid")
+    assert measured["exact_match"] == pytest.approx(8 / 9)
+    assert measured["cut"] == 1
     with pytest.raises(ValueError, match="no example of data fits a context of 6"):
         load("answering", corpus, context=6)
 
@@ -282,3 +310,13 @@ def test_every_task_says_what_it_is_compared_with(tmp_path, name):
     assert objective.counted in objective.batch(0)
     shapes = {a.shape[0] for a in objective.batch(0).values()}
     assert shapes == {4}
+
+
+@pytest.mark.parametrize("name", TASKS)
+def test_padding_is_not_counted_as_tokens(tmp_path, name):
+    task = load(name, write_task(tmp_path / "data", name))
+    batch = task.padded(task.rows["train"])
+    rows = task.rows["train"]
+    marks = 3 if name == "answering" else 0
+    assert task.tokens(batch) == sum(len(row["ids"]) + marks for row in rows)
+    assert task.tokens(batch) < task.positions(batch) == batch["ids"].size

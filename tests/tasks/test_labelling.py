@@ -6,6 +6,7 @@ import textwrap
 import pytest
 
 from numpylm.data import pydoc
+from numpylm.data.words import using_rules
 from numpylm.tasks import labelling
 from numpylm.tasks.dataset import Dataset, Tagged
 from numpylm.tasks.generated.python_tokens import label_tokens
@@ -157,6 +158,52 @@ def test_conll_files(tmp_path):
     path = tmp_path / "one.conll"
     path.write_text("\n\n".join(f"word{i} X" for i in range(100)))
     assert labelling.load(path).counts == {"train": 90, "valid": 5, "test": 5}
+
+
+def read(tmp_path, text, name="a.conll"):
+    path = tmp_path / name
+    path.write_bytes(text.encode())
+    return labelling.read_tagged(path)
+
+
+def test_comments_documents_and_line_ends_of_conll(tmp_path):
+    text = "# id = 1\n-DOCSTART- -X- O\nEU N B-O\n# O O\n-DOCSTART- -X- O\nnew N O\n"
+    wanted = [Tagged(("EU", "#"), ("B-O", "O")), Tagged(("new",), ("O",))]
+    for end in ("\n", "\r\n", "\r"):
+        assert read(tmp_path, text.replace("\n", end)) == wanted
+    assert read(tmp_path, "# newdoc\na O\n") == [Tagged(("a",), ("O",))]
+    assert read(tmp_path, "#tag\tO\n# text = a b\na\tO\n")[0].words == ("#tag", "a")
+
+
+def test_a_word_may_hold_a_blank_between_tabs(tmp_path):
+    (found,) = read(tmp_path, "1 000\tN\tO\nNew York\tN\tB-LOC\n")
+    assert found == Tagged(("1 000", "New York"), ("O", "B-LOC"))
+    assert read(tmp_path, "1\u00a0000 O\n")[0].words == ("1\u00a0000",)
+    with pytest.raises(ValueError, match=r"a.conll:2: expected 2 columns as before, not 'New York"):
+        read(tmp_path, "a O\nNew York B-LOC\n")
+
+
+def test_an_empty_label_is_named(tmp_path):
+    with pytest.raises(ValueError, match=r"a.conll:2: the label is empty in 'b\\tN\\t'"):
+        read(tmp_path, "a\tN\tO\nb\tN\t\n")
+    with pytest.raises(ValueError, match=r"a.conll:2: expected 3 columns"):
+        read(tmp_path, "a N O\nb N \n")
+
+
+def test_conllu(tmp_path):
+    row = "{}\t{}\tx\t{}\tX\t_\t0\troot\t_\tSpaceAfter=No\n".format
+    text = "# text = Im Haus\n" + row("1-2", "Im", "_") + row(1, "In", "ADP") + row(2, "dem", "DET")
+    text += row("2.1", "e", "X") + row(3, "#", "SYM")
+    for part in ("train", "dev", "test"):
+        (tmp_path / f"{part}.conllu").write_text(text)
+    assert labelling.load(tmp_path).test == [Tagged(("In", "dem", "#"), ("ADP", "DET", "SYM"))]
+
+
+def test_a_run_of_the_first_version_reads_conll_as_it_did(tmp_path):
+    with using_rules(1):
+        assert read(tmp_path, "# x O\na N O\n-DOCSTART- O\nb N O\n") == [
+            Tagged(("#", "a", "b"), ("O", "O", "O"))
+        ]
 
 
 def test_bad_conll_files_are_named(tmp_path):

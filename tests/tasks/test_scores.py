@@ -36,7 +36,25 @@ def test_a_span_must_be_right_as_a_whole():
     assert span_f1([["O", "I-"]], [["O", "B-"]]) == 1.0  # a kind without a name is a kind
 
 
+@pytest.mark.parametrize("places", ["BIES", "BILU"])
+def test_spans_of_other_schemes(places):
+    b, i, e, s = (f"{c}-X" for c in places)
+    wanted = [[b, i, e, s, s, "O", b, e, b, e]]
+    assert is_bio(set(wanted[0]))
+    assert span_f1(wanted, wanted) == 1.0
+    # the first two of five spans are found, one that is predicted is wrong: 2 · 4 / (5 + 5)
+    assert span_f1([[b, i, e, s, s, "O", b, e, s, "O"]], wanted) == pytest.approx(2 * 4 / 10)
+    assert span_f1([["", "", "", s, s, "O", b, e, b, e]], wanted) == pytest.approx(2 * 4 / 9)
+    bio = [["B-X", "I-X", "I-X", "B-X", "B-X", "O", "B-X", "I-X", "B-X", "I-X"]]
+    assert span_f1(bio, wanted) == 1.0  # the same spans in other letters
+
+
+def test_an_empty_prediction_is_no_label():
+    assert macro_f1(["a", "", ""], ["a", "a", "b"]) == pytest.approx((2 / 3 + 0) / 2)
+
+
 def test_bio_labels_are_recognised():
+    assert not is_bio({"O", "S-PER", "U-PER"})  # of two schemes
     assert is_bio({"O", "B-PER", "I-PER"})
     assert not is_bio({"O"})
     assert not is_bio({"O", "B-PER", "keyword"})

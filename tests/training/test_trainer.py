@@ -250,6 +250,25 @@ def test_on_a_plateau_the_learning_rate_falls(tmp_path, config):
             rate *= 0.25
     assert [m["learning_rate"] for m in trainer.run.metrics] == rates
     assert set(rates) == {3.0, 0.75, 0.1875}  # in 10 evaluations: not after every one
+    # The checkpoint knows it without the metrics.
+    (tmp_path / "run" / "metrics.jsonl").write_text("")
+    resumed = Trainer.resume(tmp_path / "run")
+    assert resumed.config.learning_rate(20, losses) == resumed.learning_rate(20) == rate
+    assert rate < 3.0
+
+
+def test_a_checkpoint_of_version_1_has_its_plateau_in_the_metrics(tmp_path, config):
+    config = dataclasses.replace(
+        config, optimizer="sgd", schedule="plateau", lr=3.0, decay_factor=0.25, warmup=0,
+        clip=1.0, eval_every=2, steps=20,
+    )  # fmt: skip
+    trainer = fit(tmp_path / "run", config)
+    checkpoint = trainer.run.load_model()[0]
+    for name in ("evaluations", "best_val_loss", "plateaus"):
+        del checkpoint.progress[name]
+    save_checkpoint(trainer.run.checkpoint, checkpoint)
+    resumed = Trainer.resume(tmp_path / "run")
+    assert resumed.learning_rate(20) == trainer.learning_rate(20) < 3.0
 
 
 @pytest.mark.parametrize(
