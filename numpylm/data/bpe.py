@@ -73,8 +73,10 @@ def train_bpe(
     require_utf8(text)
     patterns = (SPLITS[pattern],)
     added = [AddedToken(content, i) for i, content in enumerate(special)]
-    parts = (part for part in split_added(text, added) if isinstance(part, str))
-    counts = Counter(chunk for part in parts for chunk in split(part, patterns))
+    counts: Counter[str] = Counter()
+    for part in split_added(text, added):
+        if isinstance(part, str):
+            counts.update(split(part, patterns))
     order = BYTE_ALPHABET if ties == "huggingface" else range(256)
     pieces = {bytes([b]): i for i, b in enumerate(order)}
     merges = learn_merges(counts, pieces, n_merges, first_in_text=ties == "minbpe")

@@ -14,7 +14,7 @@ import regex
 from numpylm.data.bpe import BYTE_ALPHABET, FORMS, BPETokenizer, Pair
 from numpylm.data.sentencepiece import SentencePieceTokenizer
 from numpylm.data.split_patterns import SPLITS
-from numpylm.data.subword import AddedToken, SubwordTokenizer
+from numpylm.data.subword import AddedToken, SubwordTokenizer, require_utf8
 from numpylm.data.tokenizer_json_writer import BLANK, METASPACE, PREPEND_AND_REPLACE
 from numpylm.data.wordpiece import WordPieceTokenizer
 
@@ -103,6 +103,8 @@ def _get(data: dict, key: str, kind: type, *default: Any) -> Any:
     value = data.get(key, *default)
     if type(value) is not kind:
         raise ValueError(f"{key} is {value!r:.40}, no {kind.__name__}")
+    if isinstance(value, str):
+        _require_utf8(value)
     return value
 
 
@@ -110,16 +112,16 @@ def _vocabulary(data: dict) -> dict[str, int]:
     for name, i in data.items():
         if type(i) is not int or not 0 <= i < LARGEST_ID:
             raise ValueError(f"token {name!r:.40} has the id {i!r:.40}")
-        _utf8(name)
+        _require_utf8(name)
     if not data or len(set(data.values())) < len(data):
         raise ValueError("the vocabulary is empty or gives an id twice")
     return data
 
 
-def _utf8(name: str) -> bytes:
+def _require_utf8(name: str) -> None:
     try:
-        return name.encode()
-    except UnicodeEncodeError:
+        require_utf8(name)
+    except ValueError:
         raise ValueError(f"{name!r:.40} cannot be written in UTF-8") from None
 
 
@@ -127,7 +129,6 @@ def _added_token(data: Any, vocabulary: dict[str, int]) -> AddedToken:
     if not isinstance(data, dict):
         raise ValueError(f"added token {data!r:.40} is no object")
     content, i = _get(data, "content", str), _get(data, "id", int)
-    _utf8(content)
     if not 0 <= i < LARGEST_ID or vocabulary.get(content, i) != i:
         raise ValueError(f"added token {content!r:.40} has the id {i}")
     if data.get("single_word"):

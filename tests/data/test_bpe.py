@@ -3,6 +3,7 @@
 import hashlib
 import json
 import os
+import random
 import time
 from collections import Counter
 from itertools import pairwise
@@ -80,6 +81,16 @@ def test_any_text_round_trips(text):
     ids = tokenizer.encode(text)
     assert ids.dtype == np.int64
     assert tokenizer.decode(ids) == text
+
+
+def test_ten_thousand_random_texts_round_trip():
+    rng = random.Random(7)
+    for number in range(10_000):
+        points = (
+            rng.randrange(0x110000 if number % 2 else 0x250) for _ in range(rng.randrange(30))
+        )
+        text = "".join(chr(p) for p in points if not 0xD800 <= p < 0xE000)
+        assert SMALL.decode(SMALL.encode(text)) == text
 
 
 @given(FEW, FEW)

@@ -117,6 +117,13 @@ def test_what_is_not_known_is_refused_by_its_name(path, value, message):
     assert "\n" not in str(refused.value)
 
 
+def test_half_a_surrogate_is_refused_wherever_it_stands():
+    data = stored("uncased")
+    data["model"]["continuing_subword_prefix"] = "\ud800"
+    with pytest.raises(ValueError, match="cannot be written in UTF-8"):
+        parse_tokenizer(data)
+
+
 @pytest.mark.parametrize("cut", [0, 1, 100, 2000])
 def test_a_truncated_file_names_itself(tmp_path, cut):
     path = tmp_path / "tokenizer.json"

@@ -44,6 +44,9 @@ HOSTILE = [
     "$\\frac$", "x" * 5000, "word", "byte", "bert", "sinusoidal", "alibi", "post", [], {}, [[]],
     ["<unk>", "<eos>"], {"a": 1},
 ]  # fmt: skip
+PUBLISHED = json.loads((Path(__file__).parents[1] / "golden/tokenizers.json").read_text())[
+    "tokenizers"
+]
 DOWNSTREAM = (
     "translation", "summarisation", "answering", "classification", "labelling", "copy", "reverse",
     "sort",
@@ -192,7 +195,7 @@ def changed(rng: random.Random, value: Any) -> Any:
         at = rng.randrange(len(value))
         return value[:at] + rng.choice(["", "\0", "\ud800", "é", "z", "$"]) + value[at + 1 :]
     if type(value) in (int, float) and rng.random() < 0.4:
-        return value + rng.choice([-1, 1, 0.5, 10**9, 10**18])
+        return value + rng.choice([-1, 1, 0.5 if abs(value) < 2**64 else 2, 10**9, 10**18])
     return rng.choice(HOSTILE)
 
 
@@ -246,6 +249,8 @@ def another(rng: random.Random, array: np.ndarray) -> np.ndarray:
 
 def _attack_tokenizer(rng: random.Random, runs: list[Path], place: Path) -> Callable[[], Any]:
     text = (rng.choice(runs) / "tokenizer.json").read_text()
+    if rng.random() < 0.5:  # as Hugging Face's library writes it
+        text = json.dumps(rng.choice(list(PUBLISHED.values()))["file"])
     text = rewritten(rng, text) if rng.random() < 0.7 else damaged(rng, text.encode()).decode(
         "utf-8", "replace")  # fmt: skip
 
