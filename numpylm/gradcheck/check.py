@@ -155,25 +155,15 @@ def gradient_errors(
             backward, returns_dp,
         )
     }  # fmt: skip
-    gradients = _gradients(differences, backward, returns_dp)
-    numeric = {name: entries for name, entries in _numeric_entries(differences, kinks)}
+    found = _run_backward(differences, backward, differences.evaluate()[1], returns_dp)
+    gradients = {name: g for (name, _), g in zip(differences.arrays, found, strict=True)}
+    numeric = {n: np.reshape(sum(one_sided(differences, n)) / 2, k.shape) for n, k in kinks.items()}
     return [
         _beside_kinks(e, elsewhere[e.name], gradients[e.name], numeric[e.name], kinks[e.name])
         if e.name in kinks
         else e
         for e in errors
     ]
-
-
-def _gradients(d: Differences, backward: Callable, returns_dp: bool) -> dict[str, Array]:
-    found = _run_backward(d, backward, d.evaluate()[1], returns_dp)
-    return {name: g for (name, _), g in zip(d.arrays, found, strict=True)}
-
-
-def _numeric_entries(d: Differences, kinks: dict[str, Array]) -> list[tuple[str, Array]]:
-    """The central differences of every entry of the arrays with kinks."""
-    found = {name: sum(one_sided(d, name)) / 2 for name in kinks}
-    return [(name, np.reshape(n, dict(d.arrays)[name].shape)) for name, n in found.items()]
 
 
 def _beside_kinks(

@@ -169,7 +169,7 @@ def score(
         if len(p) != len(r):
             raise ValueError(f"sequence {i} has {len(r)} labels, but {len(p)} are predicted")
     p_all, r_all = list(chain(*predictions)), list(chain(*references))
-    scored = {"accuracy": accuracy(p_all, r_all), "macro_f1": macro_f1(p_all, r_all)}
+    scored = {"accuracy": accuracy(p_all, r_all), "macro_f1": macro_f1(p_all, r_all, NONE)}
     if is_bio(set(r_all)):
         scored["span_f1"] = span_f1(predictions, references)
     return scored

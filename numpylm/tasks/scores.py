@@ -29,15 +29,17 @@ def accuracy(predictions: Sequence[Any], references: Sequence[Any]) -> float:
     return sum(p == r for p, r in zip(predictions, references, strict=True)) / len(references)
 
 
-def macro_f1(predictions: Sequence[str], references: Sequence[str]) -> float:
+def macro_f1(
+    predictions: Sequence[str], references: Sequence[str], none: str | None = None
+) -> float:
     """The mean F1 over the labels that occur among predictions or references.
 
-    An empty prediction is none: it finds nothing, and is no label of its own.
+    A prediction ``none`` finds nothing, and is no label of its own.
     """
     _check(predictions, references)
     predicted, wanted = Counter(predictions), Counter(references)
     hits = Counter(p for p, r in zip(predictions, references, strict=True) if p == r)
-    labels = sorted((predicted | wanted).keys() - {""})
+    labels = sorted(k for k in predicted | wanted if k != none or k in wanted)
     return sum(2 * hits[k] / (predicted[k] + wanted[k]) for k in labels) / len(labels)
 
 

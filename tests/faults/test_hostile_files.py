@@ -192,7 +192,7 @@ def test_a_faulty_checkpoint_is_one_line_and_status_2_for_every_command(run, cap
     header = json.loads(_metadata(path)["numpylm"])
     name = next(n for n, a in arrays.items() if n.startswith("parameters.") and a.ndim == 2)
     if fault == "newer":
-        header["version"] = 2
+        header["version"] = 3
     elif fault == "missing":
         arrays.pop(name)
     elif fault == "extra":

@@ -50,7 +50,7 @@ def test_spans_of_other_schemes(places):
 
 
 def test_an_empty_prediction_is_no_label():
-    assert macro_f1(["a", "", ""], ["a", "a", "b"]) == pytest.approx((2 / 3 + 0) / 2)
+    assert macro_f1(["a", "", ""], ["a", "a", "b"], none="") == pytest.approx((2 / 3 + 0) / 2)
 
 
 def test_bio_labels_are_recognised():
