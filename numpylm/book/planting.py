@@ -42,11 +42,11 @@ class planted:
         return min(self.counts, default=0)
 
     def _counted(self, wrong: Any, right: Any) -> Any:
+        if isinstance(wrong, tuple) and hasattr(wrong, "_make"):  # a record: what differs
+            pairs = zip(wrong, right, strict=True)
+            return wrong._make([w if w is r else self._counted(w, r) for w, r in pairs])
         if isinstance(wrong, tuple):
-            kind = getattr(wrong, "_make", tuple)  # a record stays one
-            return kind([self._counted(w, r) for w, r in zip(wrong, right, strict=True)])
-        if wrong is right:
-            return wrong
+            return tuple(self._counted(w, r) for w, r in zip(wrong, right, strict=True))
         number = len(self.counts)
         self.counts.append(0)
 

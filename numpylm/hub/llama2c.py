@@ -40,7 +40,7 @@ def read_llama2c(path: Path) -> tuple[Any, LlamaConfig]:
     wanted = 4 * (HEADER + sum(rows * columns for rows, columns in shapes))
     if size != wanted:
         raise ValueError(f"{path} has {size} bytes; a model of llama2.c with {config} has {wanted}")
-    numbers = np.fromfile(path, "<f4", offset=4 * HEADER)
+    numbers = np.frombuffer(path.read_bytes(), "<f4", offset=4 * HEADER)
     ends = np.cumsum([rows * columns for rows, columns in shapes])[:-1]
     parts = iter(
         part.reshape(shape) for part, shape in zip(np.split(numbers, ends), shapes, strict=True)

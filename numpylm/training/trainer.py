@@ -89,6 +89,8 @@ class Trainer(TrainingState):
             checkpoint.progress |= plateau([m["val_loss"] for m in run.metrics])
         if set(checkpoint.progress) != set(trainer.progress):
             raise ValueError(f"{run.checkpoint} is damaged: its progress is not ours")
+        # The first evaluation is of step 0, as the checkpoint before it: it does not know of it.
+        run.metrics = run.metrics[: int(checkpoint.progress["evaluations"])]
         copy_into(trainer.optimizer.state, checkpoint.optimizer, run.checkpoint)
         trainer.optimizer.step = trainer.saved_step = checkpoint.step
         trainer.progress = checkpoint.progress
@@ -184,7 +186,8 @@ class Trainer(TrainingState):
         )
         self.progress |= {"loss_sum": 0.0, "updates": 0}
         if not again:
-            self.progress |= plateau([*self.val_losses(), val_loss])
+            count = self.progress["evaluations"] + 1
+            self.progress |= plateau([*self.val_losses(), val_loss]) | {"evaluations": count}
         self.save()
         if log is not None:
             others = "".join(

@@ -51,7 +51,7 @@ def test_any_call_that_fails_leaves_a_run_that_can_go_on(tmp_path):
 def test_a_file_system_that_fills_up(tmp_path):
     """A real one, too small for a second checkpoint beside the first; then it is made larger."""
     command = f"{sys.executable} -m numpylm train"
-    shape = shlex.join([*TRAIN[1:], "x", "--d-model", "64", "--steps", "2"])
+    shape = shlex.join([*TRAIN[1:], "x", "--d-model", "64", "--steps", "2", "--warmup", "1"])
     script = f"""
         mount -t tmpfs -o size=400k tmpfs {tmp_path} || exit 77
         cd {tmp_path}
