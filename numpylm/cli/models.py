@@ -20,5 +20,5 @@ def models(arguments: argparse.Namespace) -> int:
         print(f"{row['name']:<10} {row['what']}; {row['size']}, {row['licence']}; {there}")
         print(f"{'':<10} {row['command']}")
     print("\nor a Hugging Face folder (GPT-2, Llama, Mistral, Qwen 2 and 3), a .gguf file,")
-    print("llama2.c's .bin with its tok*.bin; or OWNER/NAME, with pip install huggingface_hub")
+    print("llama2.c's .bin with its tok*.bin; or OWNER/NAME, with pip install -e .[hub]")
     return 0

@@ -75,7 +75,7 @@ def _from_hub(name: str) -> Path:
     if find_spec("huggingface_hub") is None:
         raise ValueError(
             f"there is no folder {name}; to look for it on the Hugging Face hub: "
-            "pip install huggingface_hub"
+            "pip install -e .[hub]"
         )
     from huggingface_hub import snapshot_download
 
