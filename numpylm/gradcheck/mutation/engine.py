@@ -92,7 +92,8 @@ def implanted(mutant: Mutant, entry: Callable[..., Any]) -> Callable[..., Any]:
     """``entry`` as it is in a library that has the mutant in place of its function.
 
     The function has the mutant's code while ``entry`` runs, and its own again afterwards. So it
-    does not matter how it is reached: by name, from a table of records, as a method.
+    does not matter how it is reached: by name, from a table of records, as a method. Other threads
+    that call the function meanwhile get the mutant, too.
     """
     function: Any = mutant.function
     code = _code_of(mutant)
