@@ -14,7 +14,7 @@ from numpylm.parameters import Array
 from numpylm.scaling.fit.fitting import Fit
 from numpylm.scaling.fit.intervals import Bootstrap, Profile
 from numpylm.scaling.fit.run_table import NAMES, Runs
-from numpylm.scaling.fit.table_file import Row
+from numpylm.scaling.fit.table_file import Row, is_number
 
 VAGUE = 10.0  # an interval from a value to this many times it says little
 POOR = 0.9  # an R² below this
@@ -118,7 +118,7 @@ def _of_settings(runs: Runs, inputs: tuple[str, ...]) -> list[str]:
             continue
         labels = {(n, str(row.cells.get(column))) for n, row in zip(size, runs.rows, strict=True)}
         of_size = len(labels) == len(set(size)) == len(values)  # another name for N
-        if not of_size and not any(_is_number(value) for value in values):
+        if not of_size and not any(is_number(value) for value in values):
             shown = ", ".join(sorted(values)[:4]) + (", …" if len(values) > 4 else "")
             said.append(f"The runs differ in {column} ({shown}): is it one experiment? "
                         f"(--where {column}=…, or --by {column})")  # fmt: skip
@@ -147,14 +147,6 @@ def _varied(rows: list[Row], same: Array, known: set[str]) -> list[str]:
             if any(len(set(cells[same == g])) > 1 for g in range(min(same.max() + 1, 50))):
                 found.append(column)
     return found[:4]
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
 
 
 def of_bootstrap(boot: Bootstrap) -> list[str]:

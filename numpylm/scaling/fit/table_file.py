@@ -90,7 +90,7 @@ def _csv(text: str, path: Path) -> Iterator[tuple[int, dict[str, str]]]:
     named = [name for name in header if name]
     if twice := [name for name in dict.fromkeys(named) if named.count(name) > 1]:
         raise ValueError(f"{path} has two columns {twice[0]!r}")
-    if named and all(_is_number(name) for name in named):
+    if named and all(is_number(name) for name in named):
         raise ValueError(f"{path} has no line with the names of its columns: the first is {first}")
     for i, line in lines[1:]:
         cells = _fields(line, separator, f"{path}, line {i}")
@@ -109,7 +109,8 @@ def _fields(line: str, separator: str, place: str) -> list[str]:
     return [cell.strip() for cell in rows[0]]
 
 
-def _is_number(text: str) -> bool:
+def is_number(text: str) -> bool:
+    """Does a cell hold one, as Python writes them?"""
     try:
         float(text)
     except ValueError:
