@@ -19,13 +19,12 @@ import numpy as np
 from numpylm.files import write_atomically
 from numpylm.hub.names import FOLLOWS, GPT2, LLAMA, Table, fill, published
 from numpylm.hub.safetensors_files import read_sharded, write_tensors
+from numpylm.hub.settings import Settings, read_settings
 from numpylm.layers.rotary import Llama3Scaling
 from numpylm.models.counting import parameter_counts
 from numpylm.models.gpt import GPTConfig, gpt_init
 from numpylm.models.llama import LlamaConfig, llama_init
 from numpylm.parameters import Array
-
-LONGEST_CONFIG = 10_000_000  # bytes
 
 
 class Family(NamedTuple):
@@ -34,47 +33,6 @@ class Family(NamedTuple):
     config: Callable[[Settings], Any]
     init: Callable[[int, Any], tuple[Array, Any]]
     table: Table
-
-
-class Settings:
-    """The entries of a config.json, each of a kind that is asked for."""
-
-    def __init__(self, entries: dict[str, Any], path: object) -> None:
-        self.entries, self.path = entries, path
-
-    def get(self, name: str, kind: type, default: Any = None) -> Any:
-        """Raises ``ValueError`` if an entry is missing and has no default, or is of another kind.
-
-        ``null`` counts as missing.
-        """
-        value = self.entries.get(name)
-        if value is None:
-            value = default
-        if value is None:
-            raise ValueError(f"{self.path} has no {name}")
-        whole = isinstance(value, int) and not isinstance(value, bool)
-        if kind is float and whole:
-            value = float(value)
-        if not isinstance(value, kind) or (kind is int and not whole):
-            raise ValueError(f"{self.path}: {name} is {value!r:.80}, not of type {kind.__name__}")
-        return value
-
-    def require(self, name: str, *known: Any) -> None:
-        """Raise ``ValueError`` unless an entry is one of the values that we compute, or missing."""
-        value = self.entries.get(name)
-        if value is not None and value not in known:
-            wanted = " or ".join(map(repr, known))
-            raise ValueError(
-                f"{self.path}: {name} is {value!r:.80}; only {wanted} is computed here"
-            )
-
-    def part(self, *names: str) -> Settings | None:
-        """The first of these entries that is there, itself an object."""
-        for name in names:
-            if self.entries.get(name) is not None:
-                entries = self.get(name, dict)
-                return Settings(entries, f"{self.path}: {name}")
-        return None
 
 
 def gpt2_config(s: Settings) -> GPTConfig:
@@ -151,21 +109,6 @@ FAMILIES = {
     "qwen2": Family(llama_config, llama_init, LLAMA),
     "qwen3": Family(llama_config, llama_init, LLAMA),
 }
-
-
-def read_settings(path: Path) -> Settings:
-    """A config.json. Raises ``ValueError`` if it holds no JSON object."""
-    try:
-        if path.stat().st_size > LONGEST_CONFIG:
-            raise ValueError(f"{path} has {path.stat().st_size} bytes: no configuration is so long")
-        entries = json.loads(path.read_text(encoding="utf-8"))
-    except (json.JSONDecodeError, UnicodeDecodeError, RecursionError):
-        entries = None
-    except OSError as error:
-        raise ValueError(f"cannot read {path}: {error.strerror}") from None
-    if not isinstance(entries, dict):
-        raise ValueError(f"{path} holds no JSON object")
-    return Settings(entries, path)
 
 
 def family_of(settings: Settings) -> Family:

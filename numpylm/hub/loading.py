@@ -12,8 +12,9 @@ from numpylm.data.tokenizer_json import parse_tokenizer
 from numpylm.data.vocabulary import Tokenizer
 from numpylm.fast import IMPLEMENTATION
 from numpylm.hub.gguf import load_gguf
-from numpylm.hub.hugging_face import load_folder, read_settings
+from numpylm.hub.hugging_face import load_folder
 from numpylm.hub.llama2c import read_llama2c
+from numpylm.hub.settings import read_settings
 
 CONTROL, USER_DEFINED = 3, 4  # GGUF's types of tokens that a text may hold as they are written
 GPT2_SPLIT = {"type": "ByteLevel", "add_prefix_space": False, "use_regex": True}
