@@ -230,7 +230,7 @@ class BPETokenizer(SubwordTokenizer):
 
     def encode_ordinary(self, text: str) -> list[int]:
         """Ids of a text without added tokens; each different chunk is merged once."""
-        text = normalize(self.form, text) if self.form else text  # type: ignore[arg-type]
+        text = normalize(self.form, text) if self.form else text  # type: ignore[arg-type]  # one of FORMS
         if self.prefix_space and text and not text.startswith(" "):
             text = " " + text
         ids: list[int] = []

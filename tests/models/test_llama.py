@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+import numpylm.fast  # noqa: F401  # adds the twins to the tables
 from numpylm.generation.kv_cache import CachedGPT
 from numpylm.gradcheck.example_inputs import jittered
 from numpylm.layers.rotary import Llama3Scaling
@@ -38,6 +39,21 @@ def test_a_prompt_and_then_token_by_token_gives_the_logits_of_one_forward(model)
     past = None
     for start, stop in ((0, 5), (5, 6), (6, 9), (9, 12)):
         logits, cache = llama_forward(p, text[:, start:stop], config=config, past=past)
+        np.testing.assert_allclose(logits, expected[:, start:stop], atol=1e-12)
+        past = cache.seen
+
+
+@pytest.mark.parametrize("window", [None, 70])
+def test_a_long_text_in_tiles_goes_on_from_what_was_seen(window):
+    """With many keys generation takes the twin in tiles: more keys than queries, and a window."""
+    sizes = {"vocab_size": V, "context": 200, "n_layers": 2, "n_heads": 4, "n_kv_heads": 2,
+             "d_model": 8, "d_head": 6, "d_ff": 10, "window": window}  # fmt: skip
+    plain, fast = LlamaConfig(**sizes), LlamaConfig(**sizes, implementation="fast")
+    p = jittered(llama_init(0, plain)[1], 1, size=0.2, dtype=np.float64)[1]
+    text, past = ids(2, 180), None
+    expected, _ = llama_forward(p, text, config=plain)
+    for start, stop in ((0, 100), (100, 101), (101, 150), (150, 151), (151, 180)):
+        logits, cache = llama_forward(p, text[:, start:stop], config=fast, past=past)
         np.testing.assert_allclose(logits, expected[:, start:stop], atol=1e-12)
         past = cache.seen
 
