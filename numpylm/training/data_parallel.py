@@ -94,7 +94,7 @@ class DataParallel(OneProcess):
         ``seed`` (with the shard's number) seeds dropout. The returned vector is reused. Raises
         ``ValueError`` if the process of a shard was killed.
         """
-        normalizer = sum(map(self.count, batches))
+        normalizer = self.normalizer(batches)
         cut = zip(*(_cut(batch, len(self.gradients)) for batch in batches), strict=True)
         losses = self._at_once(
             "_shard",

@@ -39,12 +39,14 @@ def training_loop(
     model: OneProcess,
     batches: Callable[[int], list[Batch]],
     learning_rate: Callable[[int], float],
-    *,
     steps: Iterable[int],
-    clip: float | None,
-    seed: int,
+    clip: float | None = None,
+    seed: int = 0,
 ) -> Iterator[Step]:
     """Yield each update after it was made; batches and rate are asked for when their step begins.
+
+    ``batches(step)`` are those whose gradients make one update, ``clip`` is the longest gradient
+    that passes unshortened, and ``seed`` (with the step) seeds dropout.
 
     Raises ``TrainingDiverged``, and changes nothing, if a loss or the norm of its gradient is no
     finite number.
@@ -81,8 +83,9 @@ class OneProcess:
 
     ``pair`` is an objective's, such as ``causal_lm_forward`` and ``causal_lm_backward``;
     ``count(batch)`` is what a batch's loss is divided by: a number, or an array if it has several
-    parts. ``training`` holds settings of training alone, such as label smoothing. The ``optimizer``
-    updates theta. The gradient of ``frozen`` parameters, booleans (N,), is 0.
+    parts; without it an update has one batch, whose loss is the objective's own mean. ``training``
+    holds settings of training alone, such as label smoothing; other ``settings`` go to the forward.
+    The ``optimizer`` updates theta. The gradient of ``frozen`` parameters, booleans (N,), is 0.
     """
 
     def __init__(
@@ -90,7 +93,7 @@ class OneProcess:
         pair: tuple[Callable[..., Any], Callable[..., Any]],
         theta: Array,
         p: Any,
-        count: Callable[[Batch], Any],
+        count: Callable[[Batch], Any] | None = None,
         *,
         training: dict[str, Any] | None = None,
         optimizer: Optimizer | None = None,
@@ -119,13 +122,26 @@ class OneProcess:
         """
         self.grad[:] = 0.0
         loss = loss_and_gradient(
-            self.pair, self.p, self.dp, batches, normalizer=sum(map(self.count, batches)),
+            self.pair, self.p, self.dp, batches, normalizer=self.normalizer(batches),
             rng=np.random.default_rng([STREAM, *seed, 0]), **self.training, **self.settings,
         )  # fmt: skip
         if self.frozen is not None:
             self.grad[self.frozen] = 0.0
         self.norm = global_norm(self.grad)
         return loss, self.grad
+
+    def normalizer(self, batches: list[Batch]) -> Any:
+        """What the sum of the batches' losses is divided by; None is the objective's own count.
+
+        Raises ``ValueError`` for several batches without a ``count``.
+        """
+        if self.count is not None:
+            return sum(map(self.count, batches))
+        if len(batches) > 1:
+            raise ValueError(
+                f"{len(batches)} batches in one update need count(batch), the weight of each"
+            )
+        return None
 
     def update(self, lr: float, scale: float = 1.0) -> None:
         """A step of the optimiser with scale · the gradient that was just computed."""
