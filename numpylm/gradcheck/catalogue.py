@@ -19,7 +19,6 @@ import numpy as np
 from numpylm.fast import attention as fast_attention
 from numpylm.fast import cross_entropy as fast_cross_entropy
 from numpylm.fast import gelu as fast_gelu
-from numpylm.fast import layer_norm as fast_layer_norm
 from numpylm.gradcheck.audit import Pair
 from numpylm.gradcheck.example_inputs import (
     CONTEXT,
@@ -139,8 +138,6 @@ PAIRS: list[Pair] = [
     row("dropout", dropout, None, X, **frozen_dropout("rate")),
     row("layer_norm", layer_norm, _norm, X),
     row("layer_norm no beta", layer_norm, partial(_norm, bias=False), X),
-    row("fast_layer_norm", fast_layer_norm, _norm, X),
-    row("fast_layer_norm no beta", fast_layer_norm, partial(_norm, bias=False), X),
     row("rms_norm", rms_norm, lambda rng: rms_norm.rms_norm_init(D), X),
     row("relu", activations, None, X),
     row("gelu", activations, None, X),

@@ -24,7 +24,7 @@ MAP: dict[str, tuple[str, ...]] = {
         "models/encoder.py", "layers/input_embedding.py", "layers/embedding.py",
         "layers/linear.py", "layers/layer_norm.py", "layers/residual.py", "layers/dropout.py",
         "layers/activations.py", "layers/feed_forward.py", "layers/gated_feed_forward.py",
-        "layers/rms_norm.py", "layers/choices.py", "layers/", "fast/gelu.py", "fast/layer_norm.py",
+        "layers/rms_norm.py", "layers/choices.py", "layers/", "fast/gelu.py",
     ),
     "3.2": ("models/decoder.py",),
     "3.3": (

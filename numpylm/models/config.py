@@ -62,8 +62,7 @@ class StackConfig:
     @property
     def norm_settings(self) -> dict[str, Any]:
         """Of ``enter_forward`` and ``leave_forward``: which norm, and where."""
-        normalisation = entry(NORMS, self.normalisation, self.implementation)
-        return {"norm": self.norm, "normalisation": normalisation}
+        return {"norm": self.norm, "normalisation": self.normalisation}
 
     @property
     def cross_attention_settings(self) -> dict[str, Any]:

@@ -32,7 +32,7 @@ from numpylm.fast.attention import (
 )
 from numpylm.fast.gelu import fast_gelu_backward, fast_gelu_forward
 from numpylm.layers.attention import ATTENTION, attention_backward, attention_forward
-from numpylm.layers.choices import ACTIVATIONS, NORMS
+from numpylm.layers.choices import ACTIVATIONS
 from numpylm.layers.cross_entropy import CROSS_ENTROPY
 from numpylm.layers.multi_head import split_heads
 from numpylm.optim.adam import adam_update
@@ -62,7 +62,6 @@ TWINS: dict[str, tuple[dict, str, str]] = {
     "attention": (ATTENTION, "fast", "plain"),
     "gelu": (ACTIVATIONS, "gelu (fast)", "gelu"),
     "loss": (CROSS_ENTROPY, "fast", "plain"),
-    "norm": (NORMS, "layer (fast)", "layer"),
 }
 
 
