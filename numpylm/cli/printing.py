@@ -114,7 +114,11 @@ def print_cost(c: dict) -> None:
 
 
 def per_text(loss: float, tokens: int, text: str) -> dict[str, float]:
-    """Bits per character and per byte of UTF-8: what models of different tokens compare by."""
+    """Bits per character and per byte of UTF-8: what models of different tokens compare by.
+
+    The loss is the mean over the tokens that are predicted, all but the first; the first counts
+    as one like them, since the text's bytes hold it too.
+    """
     bits = loss / math.log(2) * tokens
     return {"bits_per_character": bits / len(text), "bits_per_byte": bits / len(text.encode())}
 

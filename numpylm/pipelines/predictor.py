@@ -81,10 +81,12 @@ class Predictor:
         """(source tokens, target tokens, weights (T, S)) of what an encoder-decoder writes.
 
         Row t is where the decoder's last layer looked, averaged over its heads, when it wrote
-        target token t; both sequences end with ``</s>``. Raises ``ValueError`` for other models.
+        target token t; both sequences end with ``</s>``. Raises ``ValueError`` for other models,
+        and for a text of which the vocabulary knows no word.
         """
         self.require_attention()
         with using_rules(self.run.vocabulary.rules):
+            self._unknown(text)
             return self.run.config.task.attention(self.trained, text, beam=beam)
 
     def require_attention(self) -> None:

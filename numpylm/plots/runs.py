@@ -7,6 +7,7 @@ from pathlib import Path
 
 from numpylm.files import write_atomically
 from numpylm.parameters import Array
+from numpylm.plots.labels import drawable, token_label
 from numpylm.training.run_folder import Run
 
 
@@ -36,11 +37,11 @@ def plot_loss(run: Run) -> None:
         floors = run.baselines if run.config.task.language_model else {}  # others are scores
         for name, loss in floors.items():
             ax.axhline(loss, color="0.55", linewidth=1.0, linestyle=":")
-            label = f"{_shown(name)} {loss:.2f}"
+            label = f"{drawable(name)} {loss:.2f}"
             ax.annotate(label, (right, loss), ha="right", va="bottom", color="0.35", fontsize=8)
         best = run.metrics[-1]
         ax.set_title(
-            f"{run.config.objective} on {_shown(run.corpus['name'])}, "
+            f"{run.config.objective} on {drawable(run.corpus['name'])}, "
             f"{run.config.tokenizer} tokens: "
             f"validation loss {best['val_loss']:.3f} at step {best['step']}"
         )
@@ -65,7 +66,7 @@ def plot_attention(path: Path, source: list[str], target: list[str], weights: Ar
         figure = Figure(figsize=(min(width, 50.0), min(height, 50.0)))  # at most 225 MB
         FigureCanvasAgg(figure)
         ax = figure.subplots()
-        attention_map(weights, [*map(_shown, target)], [*map(_shown, source)], ax)
+        attention_map(weights, [*map(token_label, target)], [*map(token_label, source)], ax)
         ax.set(xlabel="source", ylabel="written")
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", dpi=150)
@@ -75,8 +76,3 @@ def plot_attention(path: Path, source: list[str], target: list[str], weights: Ar
 def unit_of(run: Run) -> str:
     """What a loss is the mean over."""
     return run.config.task.unit or run.config.tokenizer
-
-
-def _shown(text: str) -> str:
-    """A text from a file as a picture can hold it: short, of whole characters."""
-    return text[:40].encode("utf-8", "replace").decode()

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from numpylm.parameters import Array
+from numpylm.plots.labels import drawable, font_families
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -33,6 +34,7 @@ def use_house_style() -> None:
 
     matplotlib.rcParams.update(
         {
+            "font.family": list(font_families()),
             "figure.figsize": (7.0, 3.2),
             "figure.dpi": 110,
             "savefig.dpi": 110,
@@ -57,7 +59,7 @@ def use_house_style() -> None:
 
 
 def attention_map(
-    weights: Array, queries: Sequence[str], keys: Sequence[str], ax: Axes | None = None
+    weights: Array, queries: Sequence[object], keys: Sequence[object], ax: Axes | None = None
 ) -> AxesImage:
     """Draw weights (T, S): one row a query, one column a key; white 0, dark blue 1.
 
@@ -72,8 +74,8 @@ def attention_map(
     ax = plt.subplots()[1] if ax is None else ax
     ax.patch.set(facecolor="0.93", edgecolor="0.75", hatch="////")  # seen where nothing is drawn
     image = ax.imshow(np.ma.masked_equal(weights, 0.0), cmap="Blues", vmin=0.0, vmax=1.0)
-    ax.set_xticks(range(len(keys)), keys, rotation=90)
-    ax.set_yticks(range(len(queries)), queries)
+    ax.set_xticks(range(len(keys)), [drawable(str(key)) for key in keys], rotation=90)
+    ax.set_yticks(range(len(queries)), [drawable(str(query)) for query in queries])
     ax.set(xlabel="key", ylabel="query")
     ax.tick_params(length=0)
     ax.grid(False)

@@ -305,3 +305,6 @@ def test_the_share_of_unknown_words_is_said_and_gibberish_refused(trained, name)
     assert found.predict(mask + "the zebra sees qwxz")["unknown"] == 0.5
     assert "unknown" not in found.predict(mask + "the cat")
     assert "knows none of" in refused(found, mask + "qwxz zzyx")
+    if name == "translation":
+        with pytest.raises(ValueError, match="knows none of 'qwxz zzyx'"):
+            found.attention("qwxz zzyx")

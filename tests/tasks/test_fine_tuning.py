@@ -320,3 +320,17 @@ def test_padding_is_not_counted_as_tokens(tmp_path, name):
     marks = 3 if name == "answering" else 0
     assert task.tokens(batch) == sum(len(row["ids"]) + marks for row in rows)
     assert task.tokens(batch) < task.positions(batch) == batch["ids"].size
+
+
+@pytest.mark.parametrize("name", ["classification", "labelling"])
+def test_test_examples_that_training_has_are_counted_and_said(tmp_path, name):
+    corpus = write_task(tmp_path / "data", name)
+    before = load(name, corpus).summary.get("test_also_in_train", 0)
+    train, test = (next(corpus.glob(f"{part}.*")) for part in ("train", "test"))
+    gap = "" if name == "classification" else "\n"
+    test.write_text(test.read_text() + gap + train.read_text())
+    task = load(name, corpus)
+    known = {example[0] for example in task.dataset.train}
+    assert task.summary["test_also_in_train"] == before + len(task.dataset.train)
+    assert before == sum(e[0] in known for e in task.dataset.test[: -len(task.dataset.train)])
+    assert f"{task.summary['test_also_in_train']:,} test_also_in_train" in task.describe()
