@@ -73,7 +73,14 @@ from numpylm.layers import (
 )
 from numpylm.layers.choices import ACTIVATIONS, NORMS, POSITIONS, names
 from numpylm.models import bert, decoder, encoder, gpt, heads, llama, seq2seq
-from numpylm.objectives import causal, denoising, fine_tuning, masked, next_sentence
+from numpylm.objectives import (
+    causal,
+    denoising,
+    exact_match,
+    fine_tuning,
+    masked,
+    next_sentence,
+)
 
 
 def _decoder(model: Any) -> Any:
@@ -184,6 +191,7 @@ PAIRS: list[Pair] = [
     row("cross_entropy ignored targets", cross_entropy, None, LOGITS, targets),
     row("cross_entropy smoothed", cross_entropy, None, LOGITS, targets, label_smoothing=0.2),
     row("cross_entropy normalizer", cross_entropy, None, LOGITS, targets, normalizer=40.0),
+    row("exact_match ignored targets", exact_match, None, LOGITS, targets),
     row("blocked_cross_entropy", fast_cross_entropy, None, LOGITS, targets),
     replace(row("blocked_cross_entropy in training", fast_cross_entropy, None, LOGITS, targets),
             dy=np.ones(())),

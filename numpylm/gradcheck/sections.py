@@ -63,6 +63,7 @@ MAP: dict[str, tuple[str, ...]] = {
         "scaling/fit/run_table.py", "scaling/fit/runs.py", "scaling/fit/table_file.py",
         "scaling/fit/conditions.py", "scaling/fit/derived_columns.py", "scaling/report/",
     ),
+    "6.6": ("objectives/exact_match.py",),
     "A": ("gradcheck/check.py", "gradcheck/", "parameters.py"),
 }  # fmt: skip
 
