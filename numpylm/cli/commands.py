@@ -25,7 +25,7 @@ from numpylm.cli.printing import (
 from numpylm.cli.run_setup import chosen_settings, folder_of, given_settings, resumed, started
 from numpylm.pipelines.language_model import load
 from numpylm.training.presets import PRESET_OF, last_rate, preset, warmup_of
-from numpylm.training.pretrained import inherited
+from numpylm.training.pretrained import inherited, objective_for
 from numpylm.training.run_folder import open_run, require_free
 from numpylm.training.train_config import require_read
 from numpylm.training.trainer import Trainer, TrainingInterrupted
@@ -76,15 +76,16 @@ def _dry_run(arguments: argparse.Namespace, options: dict[str, float]) -> int:
 def finetune(arguments: argparse.Namespace) -> int:
     """Fine-tune a run, train the same model from scratch, and show both."""
     start = open_run(arguments.run)
-    given, settings = given_settings(arguments), preset(PRESET_OF[arguments.task])
+    objective = objective_for(start, arguments.task)
+    given, settings = given_settings(arguments), preset(PRESET_OF[objective])
     config = dataclasses.replace(
         settings, **last_rate(given, settings), **warmup_of(given, settings),
-        objective=arguments.task, pretrained=str(start.folder.resolve()),
-        **inherited(start, arguments.task), **given,
+        objective=objective, pretrained=str(start.folder.resolve()),
+        **inherited(start, objective), **given,
     )  # fmt: skip
     require_read(config, given)
-    if arguments.task == start.config.objective and "corpus" not in given:
-        raise ValueError(f"{start.folder} was trained for {arguments.task}: give another --corpus")
+    if objective == start.config.objective and "corpus" not in given:
+        raise ValueError(f"{start.folder} was trained for {objective}: give another --corpus")
     configs = {"fine-tuned": config}
     if not arguments.no_scratch:
         scratch = dataclasses.replace(config, freeze_trunk=False, freeze_layers=0)

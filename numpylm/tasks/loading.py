@@ -1,6 +1,7 @@
 """Every task by its name.
 
-decoder-only       causal
+decoder-only       causal; fine-tuned: prompted-answering, -classification, -translation,
+                   -summarisation
 encoder-only       masked, next-sentence, bert; fine-tuned: classification, labelling, answering
 encoder-decoder    spans, deletion; fine-tuned: translation, summarisation, copy, reverse, sort
 """
@@ -17,6 +18,12 @@ from numpylm.tasks.denoising import Deletion, Spans
 from numpylm.tasks.labelling import Labelling
 from numpylm.tasks.masked import Masked
 from numpylm.tasks.next_sentence import Bert, NextSentence
+from numpylm.tasks.prompted import (
+    PromptedAnswering,
+    PromptedClassification,
+    PromptedSummarisation,
+    PromptedTranslation,
+)
 from numpylm.tasks.summarisation import Summarisation
 from numpylm.tasks.task import Task
 from numpylm.tasks.toy import Copy, Reverse, Sort
@@ -27,7 +34,8 @@ TASKS: dict[str, type[Task]] = {
     task.name: task
     for task in (
         CausalLM, Masked, NextSentence, Bert, Spans, Deletion, Classification, Labelling,
-        Answering, Translation, Summarisation, Copy, Reverse, Sort,
+        Answering, Translation, Summarisation, Copy, Reverse, Sort, PromptedAnswering,
+        PromptedClassification, PromptedTranslation, PromptedSummarisation,
     )
 }  # fmt: skip
 

@@ -78,6 +78,10 @@ PRESETS = {
         objective="answering", corpus="generated", tokenizer="word", batch_size=32, context=112,
         dropout=0.0, bias=True, lr=1e-3, min_lr=0.0, steps=3000, eval_every=500,
     ),
+    "prompted": TrainConfig(
+        objective="prompted-answering", corpus="generated", tokenizer="word", batch_size=32,
+        context=128, positions="alibi", bias=True, lr=1e-3, min_lr=0.0, steps=1500, eval_every=250,
+    ),
 }  # fmt: skip
 
 
@@ -88,6 +92,10 @@ PRESET_OF = {
     **dict.fromkeys(("spans", "deletion"), "denoising"),
     **dict.fromkeys(("copy", "reverse", "sort"), "toy"),
     **{n: n for n in "translation summarisation classification labelling answering".split()},
+    **{
+        f"prompted-{n}": "prompted"
+        for n in "answering classification translation summarisation".split()
+    },
 }
 
 

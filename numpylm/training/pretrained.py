@@ -1,7 +1,8 @@
 """What fine-tuning takes from a pre-trained run, and what it leaves as it is.
 
 The trunk is all but the output layers: embedding, encoder, decoder, pooler. What a head of the new
-task needs besides starts at random.
+task needs besides starts at random. A decoder-only model keeps its output too, and learns a task
+as a prompt and its answer: only the rows of the special tokens, which it lacks, start at random.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import numpy as np
 
 from numpylm.models.config import StackConfig
 from numpylm.parameters import Array, leaves
+from numpylm.tasks.architectures import DECODER
 from numpylm.tasks.loading import TASKS
 from numpylm.training.run_folder import Run
 from numpylm.training.train_config import TrainConfig
@@ -23,6 +25,15 @@ INHERITED = (
     *(f.name for f in fields(StackConfig) if f.name not in OPEN),
     "tied", "tokenizer", "min_count", "vocab_size", "context", "shared_vocabulary",
 )  # fmt: skip
+
+
+OF_THE_VOCABULARY = ("embedding.tokens.weight", "output.weight", "output.bias")
+
+
+def objective_for(start: Run, task: str) -> str:
+    """The objective by which a run can learn a task: a decoder-only one by prompt and answer."""
+    prompted = f"prompted-{task}"
+    return prompted if start.config.task.architecture is DECODER and prompted in TASKS else task
 
 
 def inherited(start: Run, objective: str) -> dict[str, Any]:
@@ -59,6 +70,8 @@ def copy_trunk(start: Run, p: Any) -> None:
         found = given.get(trunk_name(name))
         if found is None or name.startswith("head."):
             continue
+        if trunk_name(name) in OF_THE_VOCABULARY and start.config.task.language_model:
+            array = array[tuple(slice(size) for size in found.shape)]  # all but special tokens
         if found.shape != array.shape:
             raise ValueError(
                 f"{start.folder} does not fit: its {trunk_name(name)} is {found.shape}, "

@@ -47,6 +47,7 @@ def here(tmp_path, monkeypatch):
 
 
 def corpus_of(objective):
+    objective = objective.removeprefix("prompted-")
     if objective in HELD_OUT:
         return ["--corpus", "documents"]
     if objective in (*HEADS, *PAIRS):
@@ -99,14 +100,16 @@ def test_every_objective_trains_evaluates_and_answers(here, capsys, objective):
     if objective in (*PAIRS, *TOYS):
         assert {"exact_match"} <= set(evaluated)
 
-    second = ["--second", "who ?"] if objective in ("answering", "next-sentence") else []
+    two = ("answering", "next-sentence", "prompted-answering")
+    second = ["--second", "who ?"] if objective in two else []
     text = "the cat [MASK]" if objective in ("masked", "bert") else "the cat sees"
     text = "a b c" if objective in TOYS else text  # a toy knows letters only
     plain = answers(capsys, "predict", folder, text, *second)
     assert len(plain) == 1
     found = json.loads("".join(answers(capsys, "predict", folder, text, *second, "--json")))
     keys = {"classification": "label", "labelling": "labels", "answering": "answer",
-            "masked": "gaps", "bert": "gaps", "next-sentence": "follows"}  # fmt: skip
+            "masked": "gaps", "bert": "gaps", "next-sentence": "follows",
+            "prompted-classification": "label", "prompted-answering": "answer"}  # fmt: skip
     assert keys.get(objective, "text") in found
 
     assert "use numpylm predict" in refused(capsys, "generate", folder)

@@ -9,6 +9,7 @@ from numpylm.training.presets import PRESET_OF
 DOWNSTREAM = [name for name, task in TASKS.items() if issubclass(task, DatasetTask)]
 TYPES = dict.fromkeys(DOWNSTREAM, Pair) | {
     "classification": Labelled, "labelling": Tagged, "answering": Question,
+    "prompted-classification": Labelled, "prompted-answering": Question,
 }  # fmt: skip
 ANSWERS = {
     Pair: lambda e: e.target,
@@ -21,7 +22,8 @@ ANSWERS = {
 def test_the_names():
     assert " ".join(TASKS) == (
         "causal masked next-sentence bert spans deletion classification labelling answering "
-        "translation summarisation copy reverse sort"
+        "translation summarisation copy reverse sort prompted-answering prompted-classification "
+        "prompted-translation prompted-summarisation"
     )
     assert all(task.name == name for name, task in TASKS.items())
     assert set(PRESET_OF) == set(TASKS)
@@ -29,7 +31,8 @@ def test_the_names():
 
 def test_architectures():
     kinds = {name: task.architecture.kind for name, task in TASKS.items()}
-    assert kinds.pop("causal") == "decoder-only"
+    decoders = [name for name in kinds if name == "causal" or name.startswith("prompted-")]
+    assert {kinds.pop(name) for name in decoders} == {"decoder-only"}
     encoders = "masked next-sentence bert classification labelling answering".split()
     assert [name for name in kinds if kinds[name] == "encoder-only"] == encoders
     assert {kinds[name] for name in kinds if name not in encoders} == {"encoder-decoder"}
