@@ -33,6 +33,7 @@ MAP: dict[str, tuple[str, ...]] = {
         "baselines/word_translation.py", "generation/beam_search.py", "training/pretrained.py",
         "pipelines/predictor.py",
     ),
+    "3.4": ("tasks/prompted.py",),
     "4.1": ("layers/attention.py", "layers/softmax.py", "layers/recurrent.py", "fast/attention.py"),
     "4.2": ("layers/multi_head.py", "layers/grouped_query.py"),
     "4.3": ("layers/positional.py", "layers/rotary.py"),

@@ -1,4 +1,4 @@
-"""A decoder-only model learns a task: it reads a prompt and goes on with the answer.
+"""§3.4 A decoder-only model learns a task: it reads a prompt and goes on with the answer.
 
     ids       text [SEP]  (question [SEP])  answer               one sequence
     targets    –   –  …            answer               </s>     – is not asked for
@@ -102,9 +102,8 @@ class Prompted(DatasetTask):
 
     def padded(self, rows: list[tuple[Array, Array]]) -> Batch:
         """A batch of encoded examples; filler stands at the end, where no token before sees it."""
-        ids = [np.concatenate([prompt, answer[:-1]]) for prompt, answer in rows]
-        asked = [np.append(np.full(len(prompt) - 1, IGNORE), answer) for prompt, answer in rows]
-        return {"ids": pad_rows(ids, self.special.pad), "targets": pad_rows(asked, IGNORE)}
+        ids, targets = zip(*(ids_and_targets(*row) for row in rows), strict=True)
+        return {"ids": pad_rows(ids, self.special.pad), "targets": pad_rows(targets, IGNORE)}
 
     @classmethod
     def shape(cls, batch: Batch) -> Shape:
@@ -157,7 +156,7 @@ class Prompted(DatasetTask):
     def predict(cls, trained: Trained, text: str, *, second: str = "", beam: int = 1) -> Prediction:
         """The answer that is written."""
         require_greedy(beam)
-        texts = [text, second] if second else [text]
+        texts = [second, text] if second else [text]  # a question comes first
         prompt = prompt_ids([trained.ids(cls.split(t), t) for t in texts], trained.special)
         trained.require_room(len(prompt))
         return {cls.says: write(trained.p, trained.model, trained.vocabulary, prompt)}
@@ -166,6 +165,16 @@ class Prompted(DatasetTask):
 def prompt_ids(texts: list[Array], special: SpecialTokens) -> Array:
     """The ids of texts, [SEP] behind each."""
     return np.concatenate([np.append(ids, special.sep) for ids in texts]).astype(np.int64)
+
+
+def ids_and_targets(prompt: Array, answer: Array) -> tuple[Array, Array]:
+    """Ids (T,) of prompt and answer, and targets (T,), shifted by one, of the answer alone.
+
+    The last token of the prompt is asked for the first of the answer; the answer's end is asked
+    for and not read.
+    """
+    ids = np.concatenate([prompt, answer[:-1]])
+    return ids, np.append(np.full(len(prompt) - 1, IGNORE), answer)
 
 
 def write(p: Any, config: Any, vocabulary: Vocabulary, prompt: Array) -> str:
@@ -197,7 +206,7 @@ class PromptedAnswering(Prompted):
 
     @classmethod
     def texts_of(cls, example: Question) -> tuple[str, ...]:
-        return example.story, example.question
+        return example.question, example.story
 
     @classmethod
     def answer_of(cls, example: Question) -> str:
