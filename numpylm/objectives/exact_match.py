@@ -53,4 +53,4 @@ def exact_match_backward(dloss: Array, cache: ExactMatchCache) -> Array:
     probabilities, targets, right = cache
     one_hot = targets[..., None] == np.arange(probabilities.shape[-1])
     dsurprise = np.where(targets[..., None] >= 0, probabilities - one_hot, 0.0)
-    return float(dloss) / len(right) * right[:, None, None] * dsurprise
+    return float(dloss) / right.size * right[:, None, None] * dsurprise
